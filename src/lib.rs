@@ -1,1 +1,7 @@
-//! Highwater.
+//! Highwater: will this service be OOM-killed, and what memory limit does it need?
+
+pub mod cgroup;
+pub mod clock;
+pub mod event;
+pub mod plan;
+pub mod units;

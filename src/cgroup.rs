@@ -1,0 +1,38 @@
+//! Control groups: where they are mounted, which version counts memory, making and removing them,
+//! and parsers of their files.
+//!
+//! Both versions are behind one set of types. Reading is thin and parsing pure; the root of the
+//! tree is a parameter, so tests use a directory of files.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Which hierarchy accounts for memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// The `memory` hierarchy of cgroup v1.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// The nested cgroups in which one container lives, as directories of the hierarchy that accounts
+/// for memory. Known before the container starts.
+///
+/// From the outside in: `lifetime` is never reset, so that it keeps the peak of the whole life
+/// after the container's death; the directories of `resets` may be reset at every tick; `leaf` is
+/// the container's own, which appears at its start and goes at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Which hierarchy accounts for memory.
+    pub version: Version,
+    /// The outer cgroup, where we could make one.
+    pub lifetime: Option<PathBuf>,
+    /// Nested cgroups of our own between the outer one and the container's, outermost first;
+    /// empty where we could make none.
+    pub resets: Vec<PathBuf>,
+    /// The container's own cgroup; it need not exist yet.
+    pub leaf: PathBuf,
+}

@@ -1,0 +1,140 @@
+//! The one vocabulary of a run: what producers send, recordings hold and the analysis reads.
+//!
+//! An [`Event`] is something that was seen at a [`Moment`]. Each container the run starts is a
+//! [`LifeId`]: counters and levels belong to one life and are never compared across two. Ticks of
+//! the sampler do not travel one by one: a [`MemoryWindow`] sums them up, and a [`TickBlock`]
+//! holds them packed where they are worth keeping.
+//!
+//! Serialised forms grow only by addition: new variants, and new fields with a default.
+
+mod life;
+mod memory;
+mod ticks;
+mod traffic;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Moment;
+use crate::units::Bytes;
+
+pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill};
+pub use memory::{
+    Band, MemoryWindow, PeakMethod, SamplerReport, SamplingStart, SchedulingClass, Vitals,
+};
+pub use ticks::{Tick, TickBlock, UnpackError};
+pub use traffic::{
+    Counts, ErrorKind, FlowWindow, GeneratorPath, GeneratorReport, Histogram, HistogramError,
+    StepFlow, TrafficWindow,
+};
+
+/// Something that was seen at a moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it was seen; for windows, when they ended.
+    pub at: Moment,
+    /// What was seen.
+    pub what: What,
+}
+
+/// The kinds of things that are seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    /// A container is about to be started; its cgroup may exist already.
+    Life(LifeStart),
+    /// How the sampler reads this life's memory.
+    Sampling(SamplingStart),
+    /// The runtime reports the container as started.
+    Started {
+        /// The life that started.
+        life: LifeId,
+    },
+    /// The target's own program was seen for the first time, in place of the runtime's.
+    Exec {
+        /// The life that it belongs to.
+        life: LifeId,
+        /// The charged peak before, which is the runtime's own share.
+        before_exec: Bytes,
+    },
+    /// The target answered its readiness check.
+    Ready {
+        /// The life that became ready.
+        life: LifeId,
+    },
+    /// The wait for the target to settle after becoming ready is over.
+    Settled {
+        /// The life that settled.
+        life: LifeId,
+    },
+    /// The container ended.
+    Ended {
+        /// The life that ended.
+        life: LifeId,
+        /// How it ended.
+        exit: Exit,
+        /// The charged peak of the whole life as its outer cgroup kept it, where one did.
+        lifetime_peak: Option<Bytes>,
+    },
+    /// The kernel killed a process of the container for want of memory.
+    OomKill(OomKill),
+    /// A phase of the scenario begins. Indexes count from 0 in the plan's order.
+    PhaseBegin {
+        /// Which phase.
+        phase: u16,
+    },
+    /// A phase of the scenario ended: nothing further falls due in it.
+    PhaseEnd {
+        /// Which phase.
+        phase: u16,
+    },
+    /// Requests in flight after the last phase were waited for, up to the drain time.
+    Drained,
+    /// A window of memory samples.
+    Memory(MemoryWindow),
+    /// Raw ticks worth keeping.
+    Ticks(TickBlock),
+    /// Slow measures of the target: CPU, threads, descriptors.
+    Vitals(Vitals),
+    /// Traffic in a window of the timeline, over all workers.
+    Flow(FlowWindow),
+    /// Traffic of one step, as counted in the phase in which it was due.
+    Traffic(TrafficWindow),
+    /// The sampler of a life stopped and gives account of itself.
+    SamplerDone(SamplerReport),
+    /// The load generator stopped and gives account of itself.
+    GeneratorDone(GeneratorReport),
+    /// Something the reader of the report should know.
+    Note {
+        /// A sentence.
+        text: String,
+    },
+    /// The run is over. A recording without this event was cut off.
+    Finished(Finish),
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finish {
+    /// Everything planned was done.
+    Completed,
+    /// A signal asked it to stop.
+    Interrupted,
+    /// The target was OOM-killed and the scenario says to stop then.
+    OomKilled,
+    /// The target ended by itself in mid-run.
+    TargetEnded,
+    /// The target did not build, start or become ready.
+    TargetFailed {
+        /// The whole explanation, with the last log lines.
+        text: String,
+    },
+    /// A threshold with `abort` was broken.
+    Aborted {
+        /// The rule as written.
+        rule: String,
+    },
+    /// The harness itself could not go on.
+    Failed {
+        /// The whole explanation.
+        text: String,
+    },
+}

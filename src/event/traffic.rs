@@ -1,0 +1,293 @@
+//! Traffic as it was sent: windows for the timeline, counts and histograms a step.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Moment;
+
+/// How a request failed, other than by an unexpected status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// No complete answer within the timeout.
+    Timeout,
+    /// The connection was refused.
+    Refused,
+    /// The connection was reset or closed before the answer was complete.
+    Reset,
+    /// The answer was not HTTP, or its body was not what its head promised.
+    Protocol,
+    /// No connection could be made for another reason (no descriptors, no address).
+    Connect,
+    /// The status was not one of those expected.
+    Status,
+    /// Still in flight when the drain time ended.
+    Unfinished,
+}
+
+impl ErrorKind {
+    /// The name that `run.json` uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+            Self::Connect => "connect",
+            Self::Status => "status",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// Plain sums over requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Requests that fell due.
+    pub due: u64,
+    /// Requests whose first byte went to a socket.
+    pub sent: u64,
+    /// Requests that ended, well or badly, after being sent or while connecting.
+    pub ended: u64,
+    /// Of those that ended, the failed ones.
+    pub failed: u64,
+    /// Requests that fell due and were never sent: beyond the bound of requests in flight, or
+    /// still waiting when the run ended.
+    pub unsent: u64,
+    /// Bytes written to sockets, heads included.
+    pub bytes_sent: u64,
+    /// Bytes read from sockets, heads included.
+    pub bytes_received: u64,
+}
+
+impl Counts {
+    /// Takes in another's sums.
+    pub const fn add(&mut self, other: &Self) {
+        self.due += other.due;
+        self.sent += other.sent;
+        self.ended += other.ended;
+        self.failed += other.failed;
+        self.unsent += other.unsent;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+    }
+}
+
+/// Traffic in one window of the timeline, over all workers, by the time at which things happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowWindow {
+    /// When the window began; it ends at the event's time.
+    pub start: Moment,
+    /// Sums over the window.
+    pub counts: Counts,
+    /// Steps with anything in flight in the window, by their index in the plan.
+    pub steps: Vec<StepFlow>,
+}
+
+/// One step in a window of the timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFlow {
+    /// The step's index in the plan.
+    pub step: u16,
+    /// Requests sent in the window.
+    pub sent: u32,
+    /// Requests ended in the window.
+    pub ended: u32,
+    /// The most in flight at once (an upper bound: the sum of each worker's own greatest).
+    pub in_flight_max: u32,
+    /// In flight at the window's end.
+    pub in_flight_end: u32,
+}
+
+/// Requests of one step that ended in a window, counted in the phase in which they were due.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrafficWindow {
+    /// When the window began; it ends at the event's time.
+    pub start: Moment,
+    /// The phase in which they were due, by its index in the plan.
+    pub phase: u16,
+    /// The step's index in the plan.
+    pub step: u16,
+    /// Sums over the window.
+    pub counts: Counts,
+    /// Answers by HTTP status.
+    pub status: BTreeMap<u16, u64>,
+    /// Failures by kind.
+    pub errors: BTreeMap<ErrorKind, u64>,
+    /// From *due* to the last byte of the answer, in microseconds.
+    pub latency_us: Histogram,
+    /// From *sent* to the last byte of the answer, in microseconds.
+    pub duration_us: Histogram,
+    /// From *due* to *sent*, in microseconds.
+    pub lateness_us: Histogram,
+}
+
+/// How requests reach the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GeneratorPath {
+    /// Inside the container's network namespace: nothing stands between.
+    Netns,
+    /// Through a port published on 127.0.0.1.
+    Published,
+    /// Straight to a process of this host.
+    Native,
+}
+
+/// The load generator's account of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorReport {
+    /// CPU time of all workers, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Wall time over which that was used, in nanoseconds.
+    pub wall_ns: u64,
+    /// Worker threads.
+    pub workers: u32,
+    /// The harness's own greatest resident set, in bytes.
+    pub rss_peak: u64,
+    /// Whether the generator, not the target, set the pace.
+    pub saturated: bool,
+    /// How requests reached the target.
+    pub path: GeneratorPath,
+}
+
+/// A histogram of microseconds: three significant digits, up to an hour; `HdrHistogram`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram(hdrhistogram::Histogram<u64>);
+
+/// Why stored bytes are no histogram.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to read a stored histogram: {0}")]
+pub struct HistogramError(String);
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Histogram {
+    /// The greatest value kept; longer times count as this.
+    pub const MAX_US: u64 = 3_600_000_000;
+
+    /// An empty histogram. Its memory grows with the greatest value recorded, to 180 KiB at most.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut inner = hdrhistogram::Histogram::new(3).expect("3 digits are within bounds");
+        inner.auto(true);
+        Self(inner)
+    }
+
+    /// Records one value, in microseconds.
+    pub fn record(&mut self, us: u64) {
+        self.0
+            .record(us.min(Self::MAX_US))
+            .expect("an auto-resizing histogram takes every value up to its bound");
+    }
+
+    /// Takes in another's values.
+    pub fn add(&mut self, other: &Self) {
+        self.0
+            .add(&other.0)
+            .expect("an auto-resizing histogram takes in any other");
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// How many values were recorded.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The value, in microseconds, below which `percent` of the values lie; none when empty.
+    #[must_use]
+    pub fn percentile(&self, percent: f64) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_percentile(percent))
+    }
+
+    /// The greatest value, in microseconds; none when empty.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.max())
+    }
+
+    /// The least value, in microseconds; none when empty.
+    #[must_use]
+    pub fn min(&self) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.min())
+    }
+
+    /// The mean, in microseconds; none when empty.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.mean())
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.0.is_empty() {
+            V2Serializer::new()
+                .serialize(&self.0, &mut out)
+                .expect("writing to memory never fails");
+        }
+        out
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, HistogramError> {
+        if bytes.is_empty() {
+            return Ok(Self::new());
+        }
+        let mut inner: hdrhistogram::Histogram<u64> = Deserializer::new()
+            .deserialize(&mut &*bytes)
+            .map_err(|error| HistogramError(error.to_string()))?;
+        inner.auto(true);
+        Ok(Self(inner))
+    }
+}
+
+impl Serialize for Histogram {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.to_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes: serde_bytes::ByteBuf = Deserialize::deserialize(deserializer)?;
+        Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn stored_histograms_read_back(values in prop::collection::vec(0_u64..10_000_000_000, 0..50)) {
+            let mut histogram = Histogram::new();
+            for value in values {
+                histogram.record(value);
+            }
+            let stored = rmp_serde::to_vec_named(&histogram).unwrap();
+            let back: Histogram = rmp_serde::from_slice(&stored).unwrap();
+            prop_assert_eq!(back.count(), histogram.count());
+            prop_assert_eq!(back.max(), histogram.max());
+            prop_assert_eq!(back.percentile(50.0), histogram.percentile(50.0));
+        }
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_percentiles() {
+        assert_eq!(Histogram::new().percentile(99.0), None);
+        assert_eq!(Histogram::new().max(), None);
+    }
+}

@@ -1,0 +1,43 @@
+//! What will happen in a run, as compiled types: target, phases, steps, arrival schedules,
+//! threshold rules, budgets.
+//!
+//! A [`Plan`] is made from a checked scenario and holds no reference to it. Everything that
+//! depends on chance is fixed by the plan's seed. The [`Outline`] is the part of it that a
+//! recording keeps, so that an old run can be analysed again without its scenario.
+
+mod budget;
+mod outline;
+mod target;
+mod traffic;
+
+pub use budget::Budget;
+pub use outline::{LimitsOutline, Outline, PhaseOutline, StepOutline};
+pub use target::{
+    CargoBuild, EnvVar, OnOom, ReadyCheck, ReadyPlan, SamplingPlan, StartupPlan, StopPlan,
+    TargetLimits, TargetPlan, TargetSource,
+};
+pub use traffic::{
+    Arrivals, Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, RateStage,
+    ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, Think, TrafficPlan, UserStage,
+};
+
+/// Everything that one run will do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The scenario's name; also the start of the run directory's name.
+    pub name: String,
+    /// What is started, and how.
+    pub target: TargetPlan,
+    /// How memory is sampled.
+    pub sampling: SamplingPlan,
+    /// Startup trials.
+    pub startup: StartupPlan,
+    /// What the traffic is made of.
+    pub traffic: TrafficPlan,
+    /// The phases, in order.
+    pub phases: Vec<PhasePlan>,
+    /// What to do after an OOM kill.
+    pub on_oom: OnOom,
+    /// Bounds on what the harness itself uses.
+    pub budget: Budget,
+}

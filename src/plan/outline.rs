@@ -1,0 +1,59 @@
+//! The part of a plan that a recording keeps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, Limit};
+
+/// Names and numbers that the analysis needs beside the events. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outline {
+    /// The scenario's name.
+    pub name: String,
+    /// The target's limits.
+    pub limits: LimitsOutline,
+    /// Time between two ticks, in nanoseconds.
+    pub tick_ns: u64,
+    /// Length of a window, in nanoseconds.
+    pub window_ns: u64,
+    /// How long a ready target is watched in a startup trial, in nanoseconds.
+    pub settle_ns: u64,
+    /// The phases, in order; events name them by index.
+    pub phases: Vec<PhaseOutline>,
+    /// All steps of all scenarios, in order; events name them by index.
+    pub steps: Vec<StepOutline>,
+    /// Threshold rules: metric selector and rules, as written.
+    pub thresholds: Vec<(String, Vec<String>)>,
+}
+
+/// The target's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LimitsOutline {
+    /// Memory, without swap.
+    pub memory: Limit,
+    /// CPU time per wall time, in cores.
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+/// One phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseOutline {
+    /// Its name.
+    pub name: String,
+    /// How long it was to last, in nanoseconds.
+    pub length_ns: u64,
+    /// Whether a load of it has bursts.
+    pub bursts: bool,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepOutline {
+    /// The scenario that it belongs to.
+    pub scenario: String,
+    /// Its name: `POST /orders`.
+    pub step: String,
+    /// The size of its request body where it is fixed, or its greatest size.
+    pub body_max: Bytes,
+}

@@ -1,0 +1,172 @@
+//! The target: what is started, under which limits, and when it counts as ready.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::units::Limit;
+
+/// What is started, and how.
+#[derive(Debug, Clone)]
+pub struct TargetPlan {
+    /// Where the program comes from.
+    pub source: TargetSource,
+    /// The TCP port that it listens on.
+    pub port: u16,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its environment.
+    pub env: Vec<EnvVar>,
+    /// Files of this host that it finds at a place of its own, read-only: host path → its path.
+    pub files: BTreeMap<PathBuf, PathBuf>,
+    /// Directories of its own that are kept in memory (and count as shared memory).
+    pub tmpfs: Vec<PathBuf>,
+    /// The user (`uid[:gid]` or a name in its image) that it runs as; none: the image's own.
+    pub user: Option<String>,
+    /// Further `name:address` lines of its hosts file.
+    pub extra_hosts: Vec<String>,
+    /// When it counts as ready.
+    pub ready: ReadyPlan,
+    /// Its limits.
+    pub limits: TargetLimits,
+    /// How it is asked to stop.
+    pub stop: StopPlan,
+    /// Whether a debug build is accepted.
+    pub allow_debug: bool,
+}
+
+/// Where the program comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetSource {
+    /// Built by cargo.
+    Cargo(CargoBuild),
+    /// A binary of this host.
+    Binary {
+        /// Where it is.
+        path: PathBuf,
+        /// An image to put it on; none: one made from scratch.
+        base: Option<String>,
+    },
+    /// An image that the container runtime has.
+    Image {
+        /// Its name.
+        name: String,
+    },
+    /// An image to build.
+    Dockerfile {
+        /// The Dockerfile; its directory is the build context.
+        path: PathBuf,
+    },
+}
+
+/// A program to be built by cargo.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CargoBuild {
+    /// The directory of the package or workspace.
+    pub directory: PathBuf,
+    /// The package, where the workspace has several.
+    pub package: Option<String>,
+    /// The binary, where the package has several.
+    pub bin: Option<String>,
+    /// Features to switch on.
+    pub features: Vec<String>,
+    /// The profile; none: `release`.
+    pub profile: Option<String>,
+    /// The target triple; none: the host's.
+    pub target: Option<String>,
+    /// An image to put it on; none: one made from scratch.
+    pub base: Option<String>,
+}
+
+/// A variable of the target's environment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnvVar {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Whether the value must never be shown or kept.
+    pub secret: bool,
+}
+
+impl std::fmt::Debug for EnvVar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = if self.secret { "(secret)" } else { &self.value };
+        write!(f, "{}={shown}", self.name)
+    }
+}
+
+/// When the target counts as ready.
+#[derive(Debug, Clone)]
+pub struct ReadyPlan {
+    /// What is checked.
+    pub check: ReadyCheck,
+    /// How long it may take from the start of the container.
+    pub within: Duration,
+}
+
+/// What is checked to tell readiness.
+#[derive(Debug, Clone)]
+pub enum ReadyCheck {
+    /// A GET of this path answers with this status.
+    Http {
+        /// The path, with query.
+        path: String,
+        /// The wanted status.
+        status: u16,
+    },
+    /// The port accepts a connection.
+    Tcp,
+    /// A line of the target's output matches.
+    Log {
+        /// The expression.
+        pattern: regex::Regex,
+    },
+}
+
+/// The target's limits.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetLimits {
+    /// Memory, without swap.
+    pub memory: Limit,
+    /// CPU time per wall time, in cores; none: no limit.
+    pub cpus: Option<f64>,
+    /// Processes and threads; none: no limit.
+    pub pids: Option<u32>,
+}
+
+/// How the target is asked to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopPlan {
+    /// The signal's name (`SIGTERM`).
+    pub signal: String,
+    /// How long it has before it is killed.
+    pub within: Duration,
+}
+
+/// How memory is sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SamplingPlan {
+    /// Time between two ticks.
+    pub tick: Duration,
+    /// Length of a window.
+    pub window: Duration,
+}
+
+/// Startup trials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartupPlan {
+    /// How many trials; each a fresh container.
+    pub trials: u32,
+    /// How long a ready target is watched until its level counts as settled.
+    pub settle: Duration,
+}
+
+/// What to do after an OOM kill of the main container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnOom {
+    /// Stop the run and report.
+    Stop,
+    /// Start the target again and go on.
+    Restart,
+}

@@ -1,0 +1,253 @@
+//! Traffic: phases, the loads in them, scenarios and their steps.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::units::{Bytes, Rate};
+
+/// What the traffic is made of, apart from phases.
+#[derive(Debug, Clone)]
+pub struct TrafficPlan {
+    /// Fixes everything that depends on chance.
+    pub seed: u64,
+    /// How long a request may take, from sent to the last byte of its answer.
+    pub timeout: Duration,
+    /// How long requests in flight are waited for after the last phase.
+    pub drain: Duration,
+    /// The most requests in flight at once; due work beyond it is counted as unsent.
+    pub max_in_flight: usize,
+    /// The scenarios; a mix draws from them by weight.
+    pub scenarios: Vec<ScenarioPlan>,
+}
+
+/// What one user or one arrival does: steps, one after another.
+#[derive(Debug, Clone)]
+pub struct ScenarioPlan {
+    /// Its name.
+    pub name: String,
+    /// Its weight in a mix, at least 1.
+    pub weight: u32,
+    /// Its steps, at least one.
+    pub steps: Vec<StepPlan>,
+}
+
+/// One request of a scenario.
+#[derive(Debug, Clone)]
+pub struct StepPlan {
+    /// Its index over all scenarios' steps, in order; the same as in [`super::Outline::steps`].
+    pub id: u16,
+    /// Its name in reports: `POST /orders`.
+    pub label: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path with query, as it is sent.
+    pub path: String,
+    /// Header lines, names in lower case; `host`, `content-length` and `connection` are the
+    /// engine's own unless given here.
+    pub headers: Vec<(String, String)>,
+    /// The request's body.
+    pub body: Body,
+    /// The statuses that count as success; empty: all below 400.
+    pub expect_status: Vec<u16>,
+    /// The pause before the step.
+    pub think: Think,
+}
+
+/// A pause, drawn uniformly between two bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Think {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest; equal to `min` for a fixed pause.
+    pub max: Duration,
+}
+
+/// A request's body.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// These bytes.
+    Literal(Arc<[u8]>),
+    /// Text of drawn size: random printable bytes, cut from one seeded block.
+    Text(SizePoints),
+    /// JSON of drawn size: an array of records with names, numbers and texts.
+    Json(SizePoints),
+    /// The bytes of a file, read when the plan was made.
+    File {
+        /// Where they came from.
+        path: PathBuf,
+        /// The bytes.
+        bytes: Arc<[u8]>,
+    },
+}
+
+/// A distribution of sizes by its quantiles: between two points the size is interpolated on a
+/// logarithmic scale.
+///
+/// Points are `(quantile in 0..=1, size)`, both ascending, the first at quantile 0 and the last
+/// at quantile 1. A fixed size is two equal points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SizePoints(Vec<(f64, Bytes)>);
+
+impl SizePoints {
+    /// A distribution from its points; none where they aren't as described above.
+    #[must_use]
+    #[expect(clippy::float_cmp, reason = "the end points are exact by definition")]
+    pub fn new(points: Vec<(f64, Bytes)>) -> Option<Self> {
+        let ascending = points
+            .windows(2)
+            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
+        let whole = points.len() >= 2
+            && points.first().is_some_and(|first| first.0 == 0.0)
+            && points.last().is_some_and(|last| last.0 == 1.0);
+        (ascending && whole).then_some(Self(points))
+    }
+
+    /// Always the same size.
+    #[must_use]
+    pub fn fixed(size: Bytes) -> Self {
+        Self(vec![(0.0, size), (1.0, size)])
+    }
+
+    /// The greatest size.
+    #[must_use]
+    pub fn max(&self) -> Bytes {
+        self.0.last().map_or(Bytes::ZERO, |point| point.1)
+    }
+
+    /// The size at a quantile in 0..=1.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "interpolated between two sizes, so neither negative nor larger"
+    )]
+    pub fn at(&self, quantile: f64) -> Bytes {
+        let upper = self
+            .0
+            .partition_point(|point| point.0 < quantile)
+            .clamp(1, self.0.len() - 1);
+        let ((q0, low), (q1, high)) = (self.0[upper - 1], self.0[upper]);
+        let share = ((quantile - q0) / (q1 - q0)).clamp(0.0, 1.0);
+        let (low, high) = (low.as_f64().max(1.0).ln(), high.as_f64().max(1.0).ln());
+        Bytes::new((low + share * (high - low)).exp().round() as u64)
+    }
+}
+
+/// One phase.
+#[derive(Debug, Clone)]
+pub struct PhasePlan {
+    /// Its name, unique in the plan.
+    pub name: String,
+    /// How long it lasts. A phase of iterations may end earlier, when all are done.
+    pub length: Duration,
+    /// The loads that run in it side by side; none: an idle phase.
+    pub loads: Vec<LoadPlan>,
+    /// Tags for choosing phases.
+    pub tags: Vec<String>,
+    /// Whether a size search replays it.
+    pub size: bool,
+}
+
+/// One load in a phase.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    /// What is run.
+    pub scenario: ScenarioChoice,
+    /// How it is paced.
+    pub model: LoadModel,
+    /// When it starts, from the phase's start.
+    pub start_after: Duration,
+}
+
+/// What a load runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScenarioChoice {
+    /// A scenario drawn by weight, each time anew.
+    Mix,
+    /// This one, by its index.
+    One(usize),
+}
+
+/// How a load is paced.
+#[derive(Debug, Clone)]
+pub enum LoadModel {
+    /// Arrivals at times fixed in advance, whatever the target does.
+    Open(OpenLoad),
+    /// Users who each wait for an answer before they go on.
+    Closed {
+        /// How many users, over time.
+        stages: Vec<UserStage>,
+        /// Scenario runs of all users together, after which the load is done; none: no bound.
+        iterations: Option<u64>,
+    },
+}
+
+/// An open load: a rate over time, and bursts on top of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenLoad {
+    /// The rate over time; its stages' lengths add up to the load's.
+    pub stages: Vec<RateStage>,
+    /// How arrivals are spaced.
+    pub arrivals: Arrivals,
+    /// Bursts on top.
+    pub bursts: Vec<Burst>,
+}
+
+/// A stretch of time in which the rate goes evenly from one value to another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateStage {
+    /// At its start.
+    pub from: Rate,
+    /// At its end.
+    pub to: Rate,
+    /// How long it lasts.
+    pub length: Duration,
+}
+
+/// A stretch of time in which the number of users goes evenly from one value to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserStage {
+    /// At its start.
+    pub from: u32,
+    /// At its end.
+    pub to: u32,
+    /// How long it lasts.
+    pub length: Duration,
+}
+
+/// How arrivals are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrivals {
+    /// At even distances.
+    Even,
+    /// At exponential distances: independent arrivals.
+    Poisson,
+}
+
+/// Bursts that come again and again. The first comes half a period after the load's start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burst {
+    /// The period.
+    pub every: Duration,
+    /// What each burst is.
+    pub form: BurstForm,
+    /// By what share of the period a burst may come early or late, in 0..=0.5.
+    pub jitter: f64,
+}
+
+/// What a burst is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum BurstForm {
+    /// So many arrivals, all due at once.
+    Size(u64),
+    /// A raised rate for a while.
+    Rate {
+        /// The rate that is added.
+        rate: Rate,
+        /// For how long.
+        width: Duration,
+    },
+}
