@@ -7,11 +7,13 @@
 
 mod budget;
 mod outline;
+mod rules;
 mod target;
 mod traffic;
 
 pub use budget::Budget;
 pub use outline::{LimitsOutline, Outline, PhaseOutline, StepOutline};
+pub use rules::{Aggregate, Bound, Metric, MetricKind, Operator, Rule, RuleError, Tag};
 pub use target::{
     CargoBuild, EnvVar, OnOom, ReadyCheck, ReadyPlan, SamplingPlan, StartupPlan, StopPlan,
     TargetLimits, TargetPlan, TargetSource,
@@ -36,6 +38,8 @@ pub struct Plan {
     pub traffic: TrafficPlan,
     /// The phases, in order.
     pub phases: Vec<PhasePlan>,
+    /// Threshold rules.
+    pub rules: Vec<Rule>,
     /// What to do after an OOM kill.
     pub on_oom: OnOom,
     /// Bounds on what the harness itself uses.
