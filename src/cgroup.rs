@@ -4,9 +4,16 @@
 //! Both versions are behind one set of types. Reading is thin and parsing pure; the root of the
 //! tree is a parameter, so tests use a directory of files.
 
+mod memory;
+pub mod parse;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use memory::{
+    LimitCounts, LimitReader, Parts, PartsReader, PeakSource, Reading, TickReader, is_gone,
+};
 
 /// Which hierarchy accounts for memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,4 +4,5 @@ pub mod cgroup;
 pub mod clock;
 pub mod event;
 pub mod plan;
+pub mod sample;
 pub mod units;
