@@ -7,6 +7,7 @@
 //!
 //! Serialised forms grow only by addition: new variants, and new fields with a default.
 
+mod facts;
 mod life;
 mod memory;
 mod ticks;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Moment;
 use crate::units::Bytes;
 
+pub use facts::{HostFacts, ReleaseBuild, RunFacts};
 pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill};
 pub use memory::{
     Band, MemoryWindow, PeakMethod, SamplerReport, SamplingStart, SchedulingClass, Vitals,

@@ -4,5 +4,6 @@ pub mod cgroup;
 pub mod clock;
 pub mod event;
 pub mod plan;
+pub mod record;
 pub mod sample;
 pub mod units;

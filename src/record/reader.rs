@@ -1,0 +1,132 @@
+//! Reading a recording back, whole or while it is written.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::{Error, Header, RunDirectory, store};
+use crate::event::Event;
+
+/// A recording that is read.
+#[derive(Debug)]
+pub struct Recording {
+    connection: Connection,
+    path: PathBuf,
+    header: Header,
+}
+
+impl Recording {
+    /// Opens the recording of a run's directory.
+    ///
+    /// # Errors
+    /// When it can't be read, or is no recording of a format that we know.
+    pub fn open(directory: &RunDirectory) -> Result<Self, Error> {
+        let path = directory.recording();
+        let refused = |source| Error::Store {
+            action: "open",
+            path: path.clone(),
+            source,
+        };
+        let connection = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(refused)?;
+        store::check(&connection, &path)?;
+        let text: String = connection
+            .query_row("SELECT value FROM meta WHERE key = 'header'", [], |row| {
+                row.get(0)
+            })
+            .map_err(refused)?;
+        let header = serde_json::from_str(&text).map_err(|error| Error::Damaged {
+            path: path.clone(),
+            text: format!("header: {error}"),
+        })?;
+        Ok(Self {
+            connection,
+            path,
+            header,
+        })
+    }
+
+    /// What the recording says of its run.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// All events in order, read batch by batch.
+    #[must_use]
+    pub const fn events(&self) -> Events<'_> {
+        Events {
+            recording: self,
+            after: 0,
+            ready: VecDeque::new(),
+            over: false,
+        }
+    }
+}
+
+/// The events of a recording; ends after the first that can't be read.
+#[derive(Debug)]
+pub struct Events<'a> {
+    recording: &'a Recording,
+    after: i64,
+    ready: VecDeque<Event>,
+    over: bool,
+}
+
+impl Events<'_> {
+    /// Reads the next batch; false where there is none.
+    fn fetch(&mut self) -> Result<bool, Error> {
+        let path = || self.recording.path.clone();
+        let row: Option<(i64, Vec<u8>)> = self
+            .recording
+            .connection
+            .prepare_cached("SELECT seq, body FROM batch WHERE seq > ?1 ORDER BY seq LIMIT 1")
+            .and_then(|mut select| {
+                select
+                    .query_row([self.after], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
+            .map_err(|source| Error::Store {
+                action: "read",
+                path: path(),
+                source,
+            })?;
+        let Some((seq, body)) = row else {
+            return Ok(false);
+        };
+        self.after = seq;
+        let events = store::decode(&body).map_err(|text| Error::Damaged {
+            path: path(),
+            text: format!("batch {seq}: {text}"),
+        })?;
+        self.ready.extend(events);
+        Ok(true)
+    }
+}
+
+impl Iterator for Events<'_> {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.over {
+                return None;
+            }
+            match self.fetch() {
+                Ok(true) => {}
+                Ok(false) => self.over = true,
+                Err(error) => {
+                    self.over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Writing: a thread of its own, so that the disk never delays the run.
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
+
+use super::{Error, Header, RunDirectory, store};
+use crate::event::Event;
+use crate::plan::Budget;
+
+/// The most events in one batch: a crowd of them is committed before the time is up.
+const BATCH_EVENTS: usize = 1024;
+
+/// How often the writer looks for events while there are none.
+const IDLE: Duration = Duration::from_millis(20);
+
+/// Takes events and commits them, batch by batch.
+#[derive(Debug)]
+pub struct Recorder {
+    events: Sender<Event>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Recorder {
+    /// Begins a recording in a run's directory.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn create(
+        directory: &RunDirectory,
+        header: &Header,
+        budget: &Budget,
+    ) -> Result<Self, Error> {
+        let path = directory.recording();
+        let connection = begin(&path, header)?;
+        let (events, queue) = channel(budget.event_queue);
+        let writer = Writer {
+            connection,
+            path,
+            commit_every: budget.commit_every,
+        };
+        let thread = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || writer.run(queue))
+            .map_err(|_| Error::Writer)?;
+        Ok(Self { events, thread })
+    }
+
+    /// Takes one event; waits while too many are under way.
+    ///
+    /// # Errors
+    /// When writing has failed; [`Self::finish`] tells why.
+    pub async fn record(&self, event: Event) -> Result<(), Error> {
+        self.events.send(event).await.map_err(|_| Error::Writer)
+    }
+
+    /// Commits what is left and closes the recording.
+    ///
+    /// # Errors
+    /// When anything could not be written.
+    pub fn finish(self) -> Result<(), Error> {
+        drop(self.events);
+        self.thread.join().map_err(|_| Error::Writer)?
+    }
+}
+
+fn begin(path: &Path, header: &Header) -> Result<Connection, Error> {
+    let refused = |source| Error::Store {
+        action: "create",
+        path: path.to_owned(),
+        source,
+    };
+    let connection = Connection::open(path).map_err(refused)?;
+    store::create(&connection).map_err(refused)?;
+    let text = serde_json::to_string(header).expect("a header has a JSON form");
+    connection
+        .execute(
+            "INSERT INTO meta (key, value) VALUES ('header', ?1)",
+            [text],
+        )
+        .map_err(refused)?;
+    Ok(connection)
+}
+
+struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    commit_every: Duration,
+}
+
+impl Writer {
+    fn run(self, mut queue: Receiver<Event>) -> Result<(), Error> {
+        let mut batch = Vec::new();
+        let mut committed = Instant::now();
+        loop {
+            match queue.try_recv() {
+                Ok(event) => batch.push(event),
+                Err(TryRecvError::Empty) => std::thread::sleep(IDLE),
+                Err(TryRecvError::Disconnected) => break,
+            }
+            if batch.len() >= BATCH_EVENTS || committed.elapsed() >= self.commit_every {
+                self.commit(&mut batch)?;
+                committed = Instant::now();
+            }
+        }
+        self.commit(&mut batch)?;
+        // Out of WAL mode the recording is one file, which opens on read-only media too.
+        self.connection
+            .pragma_update(None, "journal_mode", "DELETE")
+            .map_err(|source| self.refused(source))
+    }
+
+    fn commit(&self, batch: &mut Vec<Event>) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+            return Ok(());
+        };
+        let (first, last) = (first.at.as_nanos(), last.at.as_nanos());
+        self.connection
+            .prepare_cached(
+                "INSERT INTO batch (first_ns, last_ns, events, body) VALUES (?1, ?2, ?3, ?4)",
+            )
+            .and_then(|mut insert| {
+                let body = store::encode(batch);
+                insert.execute(params![
+                    first.cast_signed(),
+                    last.cast_signed(),
+                    u32::try_from(batch.len()).unwrap_or(u32::MAX),
+                    body
+                ])
+            })
+            .map_err(|source| self.refused(source))?;
+        batch.clear();
+        Ok(())
+    }
+
+    fn refused(&self, source: rusqlite::Error) -> Error {
+        Error::Store {
+            action: "write",
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Recording, fixtures};
+    use super::*;
+    use crate::clock::Moment;
+    use crate::event::What;
+
+    fn event(n: u64) -> Event {
+        Event {
+            at: Moment::from_millis(n),
+            what: What::Note {
+                text: format!("note {n}"),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recording_reads_back_while_it_is_written_and_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::create(dir.path()).unwrap();
+        let budget = Budget {
+            commit_every: Duration::from_millis(10),
+            ..Budget::default()
+        };
+        let header = fixtures::header();
+        let recorder = Recorder::create(&directory, &header, &budget).unwrap();
+        for n in 0..3000 {
+            recorder.record(event(n)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let live = Recording::open(&directory).unwrap();
+        assert_eq!(live.header(), &header);
+        assert_eq!(live.events().count(), 3000);
+        drop(live);
+        recorder.record(event(3000)).await.unwrap();
+        recorder.finish().unwrap();
+        let done = Recording::open(&directory).unwrap();
+        let events: Vec<Event> = done.events().map(Result::unwrap).collect();
+        assert_eq!(events, (0..=3000).map(event).collect::<Vec<_>>());
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "one file, without WAL: {left:?}");
+    }
+
+    #[tokio::test]
+    async fn a_second_recording_in_one_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::create(dir.path()).unwrap();
+        let recorder =
+            Recorder::create(&directory, &fixtures::header(), &Budget::default()).unwrap();
+        recorder.finish().unwrap();
+        assert!(matches!(
+            RunDirectory::create(dir.path()),
+            Err(Error::Exists { .. })
+        ));
+    }
+
+    #[test]
+    fn other_files_are_told_from_recordings() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            RunDirectory::open(dir.path()),
+            Err(Error::Missing { .. })
+        ));
+        std::fs::write(
+            dir.path().join("recording.db"),
+            "no database at all, but some text",
+        )
+        .unwrap();
+        let directory = RunDirectory::open(dir.path()).unwrap();
+        assert!(matches!(
+            Recording::open(&directory),
+            Err(Error::Foreign { .. })
+        ));
+        std::fs::remove_file(directory.recording()).unwrap();
+        drop(Connection::open(directory.recording()).unwrap());
+        std::fs::write(directory.recording(), "").unwrap();
+        assert!(matches!(
+            Recording::open(&directory),
+            Err(Error::Foreign { .. })
+        ));
+    }
+}
