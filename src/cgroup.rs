@@ -4,16 +4,22 @@
 //! Both versions are behind one set of types. Reading is thin and parsing pure; the root of the
 //! tree is a parameter, so tests use a directory of files.
 
+mod error;
+mod hierarchies;
 mod memory;
 pub mod parse;
+mod tree;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use error::Error;
+pub use hierarchies::Hierarchies;
 pub use memory::{
     LimitCounts, LimitReader, Parts, PartsReader, PeakSource, Reading, TickReader, is_gone,
 };
+pub use tree::{GroupLimits, Nest, PREFIX, Tree, kill_all, remove_run, runs_with_groups};
 
 /// Which hierarchy accounts for memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

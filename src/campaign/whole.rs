@@ -1,0 +1,95 @@
+//! The run as a whole: build, startup trials, phases, and everything cleared away.
+
+use std::sync::Arc;
+
+use super::startup;
+use crate::clock::Clock;
+use crate::event::{Finish, RunFacts};
+use crate::plan::Plan;
+use crate::record::{Header, Recorder, RunDirectory};
+use crate::runtime::{Built, Runtime};
+use crate::session::{Error, Observer, Parts, Session, StopSignal};
+
+/// What one run works with.
+pub struct Job {
+    /// What is to be done.
+    pub plan: Arc<Plan>,
+    /// Where the target runs.
+    pub runtime: Arc<Runtime>,
+    /// The target, built.
+    pub built: Built,
+    /// The run's id, which labels everything that it makes.
+    pub run_id: String,
+    /// Where the recording goes.
+    pub directory: RunDirectory,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Asks the run to stop early.
+    pub stop: StopSignal,
+    /// Is shown each event.
+    pub observer: Observer,
+    /// Whether only the startup trials are run.
+    pub startup_only: bool,
+}
+
+/// Runs trials and phases and ends the recording. What the run made is still to be cleared away by
+/// [`Runtime::clean_up`], whether this succeeds or not.
+///
+/// # Errors
+/// When the runtime, the sampler, the load or the recording fails.
+pub async fn run(job: Job) -> Result<Finish, Error> {
+    let header = Header {
+        anchor: job.clock.anchor(),
+        outline: job.plan.outline(),
+        facts: facts(&job),
+    };
+    let recorder = Recorder::create(&job.directory, &header, &job.plan.budget)?;
+    let notes = job.runtime.notes();
+    let mut session = Session::new(Parts {
+        plan: job.plan,
+        runtime: job.runtime,
+        built: job.built,
+        clock: job.clock,
+        recorder,
+        stop: job.stop,
+        observer: job.observer,
+    });
+    for note in notes {
+        session.note(note).await?;
+    }
+    let finish = match steps(&mut session, job.startup_only).await {
+        Ok(finish) => finish,
+        Err(error) => {
+            // What was measured so far is kept: the recording ends with the reason.
+            let text = crate::runtime::explain(&error);
+            session.finish(Finish::Failed { text }).await?;
+            return Err(error);
+        }
+    };
+    session.finish(finish.clone()).await?;
+    Ok(finish)
+}
+
+async fn steps(session: &mut Session, startup_only: bool) -> Result<Finish, Error> {
+    if let Some(early) = startup::trials(session).await? {
+        return Ok(early);
+    }
+    if startup_only || session.plan().phases.is_empty() {
+        return Ok(Finish::Completed);
+    }
+    session.run_phases().await
+}
+
+fn facts(job: &Job) -> RunFacts {
+    let host = job.runtime.host_facts();
+    RunFacts {
+        run_id: job.run_id.clone(),
+        highwater: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime: job.runtime.name().to_owned(),
+        image: Some(job.built.label().to_owned()),
+        release: job.built.release(),
+        release_evidence: job.built.release_evidence().to_owned(),
+        cgroup: job.runtime.cgroup_version().to_owned(),
+        host,
+    }
+}

@@ -1,0 +1,50 @@
+//! `highwater report`: reads a recording back, analyses it, renders it. A fresh run ends here too.
+
+use std::io::IsTerminal;
+
+use super::options::{FailOn, Output, Report};
+use super::{Exit, Fault};
+use crate::analysis::{self, Findings};
+use crate::record::{Recording, RunDirectory};
+use crate::report;
+
+/// `highwater report DIR`
+pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
+    let directory = RunDirectory::open(&options.directory)?;
+    render(&directory, &options.output)
+}
+
+/// Analyses a run's recording, writes its reports, and prints the verdict.
+pub(super) fn render(directory: &RunDirectory, output: &Output) -> Result<Exit, Fault> {
+    let findings = analyse(directory)?;
+    report::write_all(directory.path(), &findings)
+        .map_err(|error| Fault::new(Exit::HostCannot, &error, error.help()))?;
+    if output.json {
+        print!("{}", report::run_json(&findings));
+    } else {
+        let colour = !output.no_color && std::io::stdout().is_terminal();
+        print!("{}", report::summary(&findings, directory.path(), colour));
+    }
+    let exit = Exit::from_code(findings.exit_code());
+    let strict = output.fail_on == FailOn::Warn && findings.is_warning();
+    Ok(if exit == Exit::Pass && strict { Exit::Fail } else { exit })
+}
+
+fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
+    let recording = Recording::open(directory)?;
+    let header = recording.header();
+    let mut damage = None;
+    let events = recording.events().map_while(|event| match event {
+        Ok(event) => Some(event),
+        Err(error) => {
+            damage = Some(error);
+            None
+        }
+    });
+    let findings = analysis::analyse(&header.outline, &header.facts, header.anchor, events);
+    if let Some(error) = damage {
+        // What comes before the damage is still reported.
+        eprintln!("warning: {error}; the report covers what comes before");
+    }
+    Ok(findings)
+}

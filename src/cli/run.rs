@@ -1,0 +1,274 @@
+//! `highwater run` and `highwater startup`: from a scenario to a verdict.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::options::{Common, Quick, Run, Startup};
+use super::report::render;
+use super::signals::Signals;
+use super::{Exit, Fault};
+use crate::campaign::{self, Job};
+use crate::clock::Clock;
+use crate::event::Finish;
+use crate::live::Progress;
+use crate::plan::Plan;
+use crate::record::RunDirectory;
+use crate::runtime::{self, Runtime};
+use crate::scenario::{self, Overrides, QuickTarget, Scenario};
+use crate::session::{self, StopHandle, StopSignal};
+
+const DEFAULT_FILE: &str = "highwater.toml";
+
+/// `highwater run`
+pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
+    let overrides = Overrides {
+        set: options.common.set.clone(),
+        only: options.only.clone(),
+        skip: options.skip.clone(),
+    };
+    let scenario = match quick_target(&options.quick) {
+        Some(quick) => Scenario::quick(quick),
+        None => load(options.file.as_deref(), &overrides)?,
+    };
+    let plan = compile(&scenario, &options.common)?;
+    execute(plan, &options.common, false, options.deadline)
+}
+
+/// `highwater startup`
+pub(super) fn startup(options: &Startup) -> Result<Exit, Fault> {
+    let overrides = Overrides { set: options.common.set.clone(), ..Overrides::default() };
+    let scenario = load(options.file.as_deref(), &overrides)?;
+    let mut plan = compile(&scenario, &options.common)?;
+    plan.startup.trials = options.trials.unwrap_or(plan.startup.trials.max(1));
+    execute(plan, &options.common, true, None)
+}
+
+fn quick_target(quick: &Quick) -> Option<QuickTarget> {
+    let source = if let Some(image) = &quick.image {
+        scenario::QuickSource::Image(image.clone())
+    } else if let Some(bin) = &quick.bin {
+        scenario::QuickSource::Binary(bin.clone())
+    } else {
+        scenario::QuickSource::Cargo(quick.cargo.clone()?)
+    };
+    Some(QuickTarget {
+        source,
+        port: quick.port,
+        memory: quick.memory,
+        path: quick.path.clone(),
+        body_size: quick.body_size,
+        length: quick.length,
+    })
+}
+
+fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Scenario, Fault> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    scenario::load(path, overrides).map_err(|faults| faulty(&faults))
+}
+
+fn compile(scenario: &Scenario, common: &Common) -> Result<Plan, Fault> {
+    let mut plan = Plan::compile(scenario).map_err(|faults| faulty(&faults))?;
+    plan.target.allow_debug |= common.allow_debug;
+    Ok(plan)
+}
+
+fn faulty(faults: &scenario::Faults) -> Fault {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    Fault::rendered(Exit::BadUse, faults.render(colour))
+}
+
+/// A runtime for the run's tasks. Sampler, vitals, recorder and load have threads of their own.
+pub(super) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("session")
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::new(Exit::HostCannot, &error, None))
+}
+
+fn execute(
+    plan: Plan,
+    common: &Common,
+    startup_only: bool,
+    deadline: Option<Duration>,
+) -> Result<Exit, Fault> {
+    let place = common.out.clone().unwrap_or_else(|| default_directory(&plan.name));
+    let existed = place.exists();
+    let directory = RunDirectory::create(&place)?;
+    let tokio = tokio_runtime()?;
+    let recorded =
+        tokio.block_on(record_run(plan, common, directory.clone(), startup_only, deadline));
+    if let Err(fault) = recorded {
+        if !existed && !directory.recording().exists() {
+            // Nothing was measured: an empty directory would only puzzle.
+            let _ = std::fs::remove_dir_all(&place);
+        }
+        return Err(fault);
+    }
+    render(&directory, &common.output)
+}
+
+/// `reports/<name>-<UTC time>`, with a number where two runs start in one second.
+fn default_directory(name: &str) -> PathBuf {
+    let safe: String =
+        name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let time = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let first = Path::new("reports").join(format!("{safe}-{time}"));
+    let others = (2..100).map(|n| Path::new("reports").join(format!("{safe}-{time}-{n}")));
+    std::iter::once(first.clone()).chain(others).find(|path| !path.exists()).unwrap_or(first)
+}
+
+type SharedProgress = Arc<Mutex<Progress>>;
+
+/// Builds, runs and records; clears everything away whatever happens.
+async fn record_run(
+    plan: Plan,
+    common: &Common,
+    directory: RunDirectory,
+    startup_only: bool,
+    deadline: Option<Duration>,
+) -> Result<Finish, Fault> {
+    let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
+    let (handle, stop) = StopSignal::new();
+    let clock = Clock::start();
+    let run_id = format!("{:08x}", rand::random::<u32>());
+    let runtime = Runtime::connect(common.runtime.into(), &run_id, &plan.budget, &clock)
+        .await
+        .map_err(|error| runtime_fault(&error))?;
+    let runtime = Arc::new(runtime);
+    let progress = progress(&plan, common);
+    let work = {
+        let (runtime, progress) = (runtime.clone(), progress.clone());
+        let clock = clock.clone();
+        tokio::spawn(async move {
+            work(plan, runtime, progress, Context { run_id, directory, clock, stop, startup_only })
+                .await
+        })
+    };
+    let done = supervise(work, &mut signals, &handle, deadline, progress.as_ref()).await;
+    let cleaned = runtime.clean_up().await;
+    let finish = done?;
+    cleaned.map_err(|error| runtime_fault(&error))?;
+    Ok(finish)
+}
+
+fn progress(plan: &Plan, common: &Common) -> Option<SharedProgress> {
+    let terminal = std::io::stderr().is_terminal();
+    (!common.output.quiet).then(|| {
+        let out = Box::new(std::io::stderr());
+        Arc::new(Mutex::new(Progress::new(plan.outline(), out, terminal)))
+    })
+}
+
+struct Context {
+    run_id: String,
+    directory: RunDirectory,
+    clock: Clock,
+    stop: StopSignal,
+    startup_only: bool,
+}
+
+async fn work(
+    plan: Plan,
+    runtime: Arc<Runtime>,
+    progress: Option<SharedProgress>,
+    context: Context,
+) -> Result<Finish, Fault> {
+    let say = |line: &str| {
+        if let Some(progress) = &progress {
+            progress.lock().expect("progress never panics").say(line);
+        }
+    };
+    let mut stop = context.stop.clone();
+    let built = tokio::select! {
+        built = runtime.build(&plan.target, context.directory.path(), &say) => {
+            built.map_err(|error| runtime_fault(&error))?
+        }
+        () = stop.asked() => {
+            let help = "run it again when there is time for the build";
+            return Err(Fault::plain(Exit::Interrupted, "interrupted before the target was built", help));
+        }
+    };
+    let shown = progress.clone();
+    let job = Job {
+        plan: Arc::new(plan),
+        runtime,
+        built,
+        run_id: context.run_id,
+        directory: context.directory,
+        clock: context.clock,
+        stop: context.stop,
+        observer: Box::new(move |event| {
+            if let Some(progress) = &shown {
+                progress.lock().expect("progress never panics").take(event);
+            }
+        }),
+        startup_only: context.startup_only,
+    };
+    campaign::run(job).await.map_err(|error| session_fault(&error))
+}
+
+/// Waits for the run. The first signal, and the deadline, ask it to stop; the second ends it now.
+async fn supervise(
+    mut work: tokio::task::JoinHandle<Result<Finish, Fault>>,
+    signals: &mut Signals,
+    handle: &StopHandle,
+    deadline: Option<Duration>,
+    progress: Option<&SharedProgress>,
+) -> Result<Finish, Fault> {
+    let out_of_time = async {
+        match deadline {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(out_of_time);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            done = &mut work => return done.unwrap_or_else(|error| Err(bug(&error))),
+            () = signals.next() => {
+                if asked {
+                    work.abort();
+                    let _ = (&mut work).await;
+                    let help = "the recording is kept: `highwater report` renders what there is";
+                    return Err(Fault::plain(Exit::Interrupted, "ended at once", help));
+                }
+                asked = true;
+                handle.stop();
+                if let Some(progress) = progress {
+                    let line = "stopping and reporting; once more to end at once";
+                    progress.lock().expect("progress never panics").say(line);
+                }
+            }
+            () = &mut out_of_time, if !asked => {
+                asked = true;
+                handle.stop();
+            }
+        }
+    }
+}
+
+fn bug(error: &tokio::task::JoinError) -> Fault {
+    let help = "this is a fault of Highwater itself: please report it";
+    Fault::plain(Exit::Bug, &format!("the run broke down: {error}"), help)
+}
+
+fn runtime_fault(error: &runtime::Error) -> Fault {
+    let exit = match error.kind() {
+        runtime::ErrorKind::HostCannot => Exit::HostCannot,
+        runtime::ErrorKind::BadUse => Exit::BadUse,
+        runtime::ErrorKind::Target => Exit::TargetFailed,
+    };
+    Fault::new(exit, error, error.help())
+}
+
+fn session_fault(error: &session::Error) -> Fault {
+    match error {
+        session::Error::Runtime(error) => runtime_fault(error),
+        other => Fault::new(Exit::HostCannot, other, other.help()),
+    }
+}

@@ -1,0 +1,458 @@
+//! Where the target runs: a Docker container, or a process in a cgroup of our own.
+//!
+//! One run has one [`Runtime`]. It builds the target once, then for each life *prepares* the place
+//! (cgroups known before anything starts), *starts* the target in it, tells of its end and of OOM
+//! kills as events, stops it, and removes everything. Whatever a run made carries its id, so that
+//! [`Runtime::clean_up`] removes it on every way out, and `highwater clean` after a crash.
+//!
+//! Who samples and who sends traffic is no concern of this module: it hands out the cgroup, the
+//! address and the network namespace.
+
+mod build;
+mod docker;
+mod elf;
+mod error;
+mod host;
+mod image;
+mod leftovers;
+mod native;
+mod oom_notice;
+mod output;
+mod ready;
+mod spawn;
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
+
+use crate::cgroup::{Hierarchies, Place};
+use crate::clock::{Clock, Moment};
+use crate::event::{Event, Exit, GeneratorPath, HostFacts, LifeId, ReleaseBuild};
+use crate::plan::{Budget, ReadyCheck, ReadyPlan, TargetPlan};
+use crate::units::{Bytes, Human, Limit};
+
+pub use build::Say;
+pub use error::{Error, ErrorKind, explain};
+pub use leftovers::{Leftover, leftovers, remove_leftovers};
+
+/// Where the user wants the target to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Docker where its socket answers, else a cgroup of our own.
+    Auto,
+    /// A Docker container.
+    Docker,
+    /// A cgroup of our own.
+    Native,
+}
+
+/// Where the target runs.
+#[derive(Debug)]
+pub struct Runtime {
+    kind: Kind,
+    notes: Vec<String>,
+    run_id: String,
+    clock: Clock,
+    budget: Budget,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Docker(docker::Docker),
+    Native(native::Native),
+}
+
+/// A target that was built and can be started again and again.
+#[derive(Debug, Clone)]
+pub struct Built {
+    label: String,
+    release: ReleaseBuild,
+    evidence: String,
+    program: Program,
+    output_dir: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+enum Program {
+    Image(String),
+    Binary(PathBuf),
+}
+
+impl Built {
+    /// The image's or binary's name.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Whether it is a release build.
+    #[must_use]
+    pub const fn release(&self) -> ReleaseBuild {
+        self.release
+    }
+
+    /// How that was recognised.
+    #[must_use]
+    pub fn release_evidence(&self) -> &str {
+        &self.evidence
+    }
+}
+
+/// A life whose place is known and which has not started.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Where its container will live.
+    pub place: Place,
+    life: LifeId,
+    output: output::Output,
+    inner: PreparedKind,
+}
+
+#[derive(Debug)]
+enum PreparedKind {
+    Docker(docker::Created),
+    Native(native::Ready),
+}
+
+/// A target that was started.
+#[derive(Debug)]
+pub struct Target {
+    life: LifeId,
+    address: SocketAddr,
+    netns: Option<OwnedFd>,
+    path: GeneratorPath,
+    cgroup_dirs: Vec<PathBuf>,
+    events: Option<Receiver<Event>>,
+    ended: watch::Receiver<Option<Exit>>,
+    output: output::Output,
+    inner: TargetKind,
+}
+
+#[derive(Debug)]
+enum TargetKind {
+    Docker(docker::Running),
+    Native(native::Running),
+}
+
+impl Target {
+    /// Which life it is.
+    #[must_use]
+    pub const fn life(&self) -> LifeId {
+        self.life
+    }
+
+    /// Where it is reached: inside its network namespace, or from here.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its network namespace, where we may enter it.
+    #[must_use]
+    pub fn netns(&self) -> Option<OwnedFd> {
+        self.netns.as_ref().and_then(|fd| fd.try_clone().ok())
+    }
+
+    /// How requests reach it.
+    #[must_use]
+    pub const fn path(&self) -> GeneratorPath {
+        self.path
+    }
+
+    /// The directories of its own cgroup, one a hierarchy.
+    #[must_use]
+    pub fn cgroup_dirs(&self) -> Vec<PathBuf> {
+        self.cgroup_dirs.clone()
+    }
+
+    /// What the runtime tells of it, once: its start, kills, its end.
+    pub const fn take_events(&mut self) -> Option<Receiver<Event>> {
+        self.events.take()
+    }
+}
+
+impl Runtime {
+    /// Finds a runtime of the wanted kind.
+    ///
+    /// # Errors
+    /// When there is none: no engine answers, or cgroups can't be made.
+    pub async fn connect(
+        choice: Choice,
+        run_id: &str,
+        budget: &Budget,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
+        let mut notes = Vec::new();
+        let kind = match choice {
+            Choice::Docker => Kind::Docker(docker::Docker::connect(run_id, &mut notes).await?),
+            Choice::Native => Kind::Native(native::Native::new(run_id, &mut notes)?),
+            Choice::Auto => match docker::Docker::connect(run_id, &mut notes).await {
+                Ok(docker) => Kind::Docker(docker),
+                Err(no_docker) => {
+                    let native = native::Native::new(run_id, &mut notes);
+                    notes.push("no Docker engine answers: a cgroup of our own is used".to_owned());
+                    Kind::Native(native.map_err(|_| no_docker)?)
+                }
+            },
+        };
+        let (run_id, clock) = (run_id.to_owned(), clock.clone());
+        Ok(Self {
+            kind,
+            notes,
+            run_id,
+            clock,
+            budget: *budget,
+        })
+    }
+
+    /// `docker` or `native`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Docker(_) => "docker",
+            Kind::Native(_) => "native",
+        }
+    }
+
+    /// Which way was taken where there was a choice, in sentences.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    /// What is known of this host.
+    #[must_use]
+    pub fn host_facts(&self) -> HostFacts {
+        let mut facts = host::facts();
+        if let Kind::Docker(docker) = &self.kind {
+            facts.docker = docker.version();
+            facts.cgroup_driver = docker.cgroup_driver();
+        }
+        facts
+    }
+
+    /// Which cgroup version accounts for memory: `v1` or `v2`.
+    #[must_use]
+    pub const fn cgroup_version(&self) -> &'static str {
+        match self.hierarchies().version() {
+            crate::cgroup::Version::V1 => "v1",
+            crate::cgroup::Version::V2 => "v2",
+        }
+    }
+
+    const fn hierarchies(&self) -> &Hierarchies {
+        match &self.kind {
+            Kind::Docker(docker) => docker.hierarchies(),
+            Kind::Native(native) => native.hierarchies(),
+        }
+    }
+
+    /// Builds the target, and refuses a debug build that was not asked for.
+    ///
+    /// # Errors
+    /// When it can't be built, is a debug build, or this runtime can't run it.
+    pub async fn build(
+        &self,
+        target: &TargetPlan,
+        output_dir: &Path,
+        say: Say<'_>,
+    ) -> Result<Built, Error> {
+        let built = match &self.kind {
+            Kind::Docker(docker) => docker.build(target, output_dir, say).await?,
+            Kind::Native(native) => native.build(target, output_dir, say).await?,
+        };
+        Ok(built)
+    }
+
+    /// Makes the place for one life.
+    ///
+    /// # Errors
+    /// When the container or its cgroups can't be made.
+    pub async fn prepare(
+        &self,
+        built: &Built,
+        target: &TargetPlan,
+        life: LifeId,
+        name: &str,
+        limit: Limit,
+    ) -> Result<Prepared, Error> {
+        let pattern = match &target.ready.check {
+            ReadyCheck::Log { pattern } => Some(pattern.clone()),
+            ReadyCheck::Http { .. } | ReadyCheck::Tcp => None,
+        };
+        let log = built.output_dir.join(format!("target-{name}.log"));
+        let output = output::Output::create(&log, &self.budget, pattern, &self.clock)?;
+        let (place, inner) = match &self.kind {
+            Kind::Docker(docker) => {
+                let (place, created) = docker.create(built, target, name, limit).await?;
+                (place, PreparedKind::Docker(created))
+            }
+            Kind::Native(native) => {
+                let (place, ready) = native.prepare(built, target, name, limit)?;
+                (place, PreparedKind::Native(ready))
+            }
+        };
+        Ok(Prepared {
+            place,
+            life,
+            output,
+            inner,
+        })
+    }
+
+    /// Removes what was prepared and shall not start.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub async fn discard(&self, prepared: Prepared) -> Result<(), Error> {
+        match (&self.kind, prepared.inner) {
+            (Kind::Docker(docker), PreparedKind::Docker(created)) => {
+                docker.remove(created).await.map(drop)
+            }
+            (Kind::Native(native), PreparedKind::Native(ready)) => {
+                native.discard(&ready).await.map(drop)
+            }
+            _ => unreachable!("what one runtime prepared is not given to another"),
+        }
+    }
+
+    /// Starts what was prepared.
+    ///
+    /// # Errors
+    /// When it can't be started; nothing of it is left then.
+    pub async fn start(&self, prepared: Prepared) -> Result<Target, Error> {
+        let Prepared {
+            place,
+            life,
+            output,
+            inner,
+        } = prepared;
+        let watched = Watched {
+            life,
+            place,
+            output,
+            clock: self.clock.clone(),
+        };
+        match (&self.kind, inner) {
+            (Kind::Docker(docker), PreparedKind::Docker(created)) => {
+                docker.start(created, watched).await
+            }
+            (Kind::Native(native), PreparedKind::Native(ready)) => {
+                native.start(ready, watched).await
+            }
+            _ => unreachable!("what one runtime prepared is not given to another"),
+        }
+    }
+
+    /// Waits until the target is ready. Gives the moment at which it proved so.
+    ///
+    /// # Errors
+    /// When it ends before, or is not ready in time.
+    pub async fn wait_ready(
+        &self,
+        target: &Target,
+        plan: &ReadyPlan,
+        clock: &Clock,
+    ) -> Result<Moment, Error> {
+        let mut probing = ready::Probing::start(ready::Probe {
+            check: plan.check.clone(),
+            address: target.address,
+            netns: target.netns(),
+            proxied: target.path == GeneratorPath::Published,
+            output: target.output.clone(),
+            clock: clock.clone(),
+        })?;
+        let mut ended = target.ended.clone();
+        let has_ended = async {
+            match ended.wait_for(Option::is_some).await {
+                Ok(exit) => *exit,
+                Err(_) => None,
+            }
+        };
+        tokio::select! {
+            at = probing.ready() => Ok(at),
+            exit = has_ended => {
+                let code = exit.and_then(|exit| exit.code);
+                let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+                Err(Error::EndedEarly { code, log: target.output.quote() })
+            }
+            () = tokio::time::sleep(plan.within) => Err(Error::NotReady {
+                within: Human(plan.within).to_string(),
+                check: probing.last_try(),
+                log: target.output.quote(),
+            }),
+        }
+    }
+
+    /// Asks the target to stop, as its plan says, and then ends it. Does nothing where it has
+    /// ended.
+    ///
+    /// # Errors
+    /// When it can't be reached.
+    pub async fn stop(&self, target: &mut Target) -> Result<(), Error> {
+        if target.ended.borrow().is_some() {
+            return Ok(());
+        }
+        match (&self.kind, &mut target.inner) {
+            (Kind::Docker(docker), TargetKind::Docker(running)) => docker.stop(running).await,
+            (Kind::Native(_), TargetKind::Native(running)) => {
+                running.stop(&mut target.ended).await;
+                Ok(())
+            }
+            _ => unreachable!("a target is stopped by the runtime that started it"),
+        }
+    }
+
+    /// Removes the target and its cgroups. Gives the charged peak of its whole life, where an
+    /// outer cgroup of ours kept it.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub async fn remove(&self, target: Target) -> Result<Option<Bytes>, Error> {
+        let Target { inner, output, .. } = target;
+        let peak = match (&self.kind, inner) {
+            (Kind::Docker(docker), TargetKind::Docker(running)) => {
+                docker.remove(running.into_created()).await
+            }
+            (Kind::Native(native), TargetKind::Native(running)) => native.remove(running).await,
+            _ => unreachable!("a target is removed by the runtime that started it"),
+        }?;
+        output.finish()?;
+        Ok(peak)
+    }
+
+    /// Removes everything that carries this run's id.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub async fn clean_up(&self) -> Result<(), Error> {
+        let found = match &self.kind {
+            Kind::Docker(docker) => docker.remove_all_of(&self.run_id).await,
+            Kind::Native(_) => Ok(()),
+        };
+        let removed = leftovers::forget(self.hierarchies(), &self.run_id).await;
+        found.and(removed)
+    }
+}
+
+/// What is watched of a target that starts.
+#[derive(Debug)]
+struct Watched {
+    life: LifeId,
+    place: Place,
+    output: output::Output,
+    clock: Clock,
+}
+
+/// Refuses a debug build that was not asked for.
+fn check_release(target: &TargetPlan, program: &build::Program) -> Result<(), Error> {
+    if program.release == ReleaseBuild::No && !target.allow_debug {
+        return Err(Error::DebugBuild {
+            evidence: program.evidence.clone(),
+        });
+    }
+    Ok(())
+}

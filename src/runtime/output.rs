@@ -1,0 +1,219 @@
+//! The target's output, kept bounded: the first half of what is allowed from its start, the rest
+//! from its end. The last lines stay at hand for error messages.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use regex::Regex;
+
+use super::Error;
+use crate::clock::{Clock, Moment};
+use crate::plan::Budget;
+
+/// A line longer than this is cut where it is quoted or matched.
+const LINE_MAX: usize = 4096;
+
+/// Takes a target's output. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Output(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    path: PathBuf,
+    head_left: usize,
+    tail: VecDeque<u8>,
+    tail_max: usize,
+    left_out: u64,
+    line: Vec<u8>,
+    lines: VecDeque<String>,
+    lines_max: usize,
+    pattern: Option<Regex>,
+    matched: Option<Moment>,
+    clock: Clock,
+}
+
+impl Output {
+    /// Keeps output in a file. `pattern` is looked for in each line.
+    pub(super) fn create(
+        path: &Path,
+        budget: &Budget,
+        pattern: Option<Regex>,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
+        let file = File::create(path).map_err(|source| Error::File {
+            action: "create",
+            path: path.to_owned(),
+            source,
+        })?;
+        let half = usize::try_from(budget.target_output.get() / 2).unwrap_or(usize::MAX);
+        Ok(Self(Arc::new(Mutex::new(State {
+            file,
+            path: path.to_owned(),
+            head_left: half,
+            tail: VecDeque::new(),
+            tail_max: half,
+            left_out: 0,
+            line: Vec::new(),
+            lines: VecDeque::new(),
+            lines_max: budget.quoted_log_lines,
+            pattern,
+            matched: None,
+            clock: clock.clone(),
+        }))))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes more output.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        state.keep(bytes);
+        state.split_lines(bytes);
+    }
+
+    /// When a line first matched the pattern.
+    pub(super) fn matched(&self) -> Option<Moment> {
+        self.state().matched
+    }
+
+    /// The last lines, each on a line of its own after a heading; empty where there are none.
+    /// Control characters are left out.
+    pub(super) fn quote(&self) -> String {
+        let mut state = self.state();
+        state.end_line();
+        if state.lines.is_empty() {
+            return "; it printed nothing".to_owned();
+        }
+        let mut text = "; its last lines:".to_owned();
+        for line in &state.lines {
+            text += "\n    | ";
+            text.extend(line.chars().filter(|c| !c.is_control()));
+        }
+        text
+    }
+
+    /// Writes what was kept from the end.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        self.state().finish()
+    }
+}
+
+impl State {
+    fn keep(&mut self, bytes: &[u8]) {
+        let (head, rest) = bytes.split_at(bytes.len().min(self.head_left));
+        self.head_left -= head.len();
+        // A full disk must not end the run: what can't be written is counted as left out.
+        if self.file.write_all(head).is_err() {
+            self.left_out += head.len() as u64;
+        }
+        self.tail.extend(rest);
+        let excess = self.tail.len().saturating_sub(self.tail_max);
+        self.tail.drain(..excess);
+        self.left_out += excess as u64;
+    }
+
+    fn split_lines(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE_MAX.saturating_sub(self.line.len());
+            self.line
+                .extend(part.iter().take(room).filter(|byte| **byte != b'\n'));
+            if part.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.line.is_empty() {
+            return;
+        }
+        let line = String::from_utf8_lossy(&self.line).into_owned();
+        self.line.clear();
+        let matches = || {
+            self.pattern
+                .as_ref()
+                .is_some_and(|pattern| pattern.is_match(&line))
+        };
+        if self.matched.is_none() && matches() {
+            self.matched = Some(self.clock.now());
+        }
+        if self.lines.len() == self.lines_max {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        let tail: Vec<u8> = self.tail.drain(..).collect();
+        let mut write = || {
+            if self.left_out > 0 {
+                writeln!(self.file, "\n[{} bytes left out]", self.left_out)?;
+            }
+            self.file.write_all(&tail)
+        };
+        write().map_err(|source| Error::File {
+            action: "write",
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Bytes;
+
+    fn output(pattern: Option<&str>) -> (tempfile::TempDir, Output) {
+        let dir = tempfile::tempdir().unwrap();
+        let budget = Budget {
+            target_output: Bytes::new(40),
+            quoted_log_lines: 2,
+            ..Budget::default()
+        };
+        let pattern = pattern.map(|text| Regex::new(text).unwrap());
+        let output =
+            Output::create(&dir.path().join("log"), &budget, pattern, &Clock::start()).unwrap();
+        (dir, output)
+    }
+
+    #[test]
+    fn keeps_the_start_and_the_end() {
+        let (dir, output) = output(None);
+        for n in 0..100 {
+            output.write(format!("line {n:02}\n").as_bytes());
+        }
+        output.finish().unwrap();
+        let text = std::fs::read_to_string(dir.path().join("log")).unwrap();
+        assert!(text.starts_with("line 00\nline 01\n"), "{text}");
+        assert!(text.ends_with("line 98\nline 99\n"), "{text}");
+        assert!(text.contains("[760 bytes left out]"), "{text}");
+    }
+
+    #[test]
+    fn quotes_the_last_lines_without_control_characters() {
+        let (_dir, output) = output(None);
+        output.write(b"one\ntwo\nthr\x1b[31mee\nfour");
+        assert_eq!(
+            output.quote(),
+            "; its last lines:\n    | thr[31mee\n    | four"
+        );
+    }
+
+    #[test]
+    fn an_endless_line_is_cut_and_a_match_is_seen_once() {
+        let (_dir, output) = output(Some("listening on \\d+"));
+        output.write(&vec![b'x'; 1_000_000]);
+        assert_eq!(output.matched(), None);
+        output.write(b"\nlistening on 80");
+        assert_eq!(output.matched(), None, "the line is not over");
+        output.write(b"80\n");
+        assert!(output.matched().is_some());
+    }
+}

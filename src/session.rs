@@ -1,0 +1,186 @@
+//! One run: the only place that starts its threads and tasks, and the one loop that takes in what
+//! they send.
+//!
+//! Producers (sampler, vitals, load, the runtime's watchers) send [`Event`]s into one bounded
+//! channel. While the session waits for anything at all, it pumps that channel: each event updates
+//! what has been [`Seen`](seen::Seen), goes to the observer (a progress line, a live view) and into the
+//! recording. Nothing is computed from events here but what the run itself must react to: kills,
+//! ends, broken rules with `abort`.
+//!
+//! Whatever happens, a life that was opened is closed again: its container and cgroups are gone
+//! when [`Session::close`] returns.
+
+mod error;
+mod life;
+mod phases;
+mod seen;
+mod stop;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::clock::Clock;
+use crate::event::{Event, Finish, What};
+use crate::judge::AbortWatch;
+use crate::plan::Plan;
+use crate::record::Recorder;
+use crate::runtime::{Built, Runtime};
+
+pub use error::Error;
+pub use life::{Life, Opened};
+pub use phases::MainOutcome;
+pub use seen::Seen;
+pub use stop::{StopHandle, StopSignal};
+
+/// Is shown each event as it is recorded.
+pub type Observer = Box<dyn FnMut(&Event) + Send>;
+
+/// What a session works with.
+pub struct Parts {
+    /// What is to be done.
+    pub plan: Arc<Plan>,
+    /// Where the target runs.
+    pub runtime: Arc<Runtime>,
+    /// The target, built.
+    pub built: Built,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Takes the events.
+    pub recorder: Recorder,
+    /// Asks the run to stop early.
+    pub stop: StopSignal,
+    /// Is shown each event.
+    pub observer: Observer,
+}
+
+/// A run in progress.
+pub struct Session {
+    plan: Arc<Plan>,
+    runtime: Arc<Runtime>,
+    built: Built,
+    clock: Clock,
+    recorder: Recorder,
+    stop: StopSignal,
+    observer: Observer,
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+    seen: Seen,
+    next_life: u32,
+}
+
+/// How waiting for something ended.
+#[derive(Debug)]
+pub enum Waited<T> {
+    /// What was waited for came.
+    Done(T),
+    /// The run was asked to stop.
+    Stopped,
+    /// What was watched for happened first.
+    Seen,
+}
+
+impl Session {
+    /// A session that has started nothing yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (sender, receiver) = channel(parts.plan.budget.event_queue);
+        let seen = Seen::new(AbortWatch::new(&parts.plan.rules, &parts.plan.outline()));
+        Self {
+            plan: parts.plan,
+            runtime: parts.runtime,
+            built: parts.built,
+            clock: parts.clock,
+            recorder: parts.recorder,
+            stop: parts.stop,
+            observer: parts.observer,
+            sender,
+            receiver,
+            seen,
+            next_life: 0,
+        }
+    }
+
+    /// The plan of the run.
+    #[must_use]
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan)
+    }
+
+    /// Tells the reader of the report something.
+    ///
+    /// # Errors
+    /// When the recording can't be written.
+    pub async fn note(&mut self, text: impl Into<String>) -> Result<(), Error> {
+        self.record_now(What::Note { text: text.into() }).await
+    }
+
+    /// Records something that happens now.
+    async fn record_now(&mut self, what: What) -> Result<(), Error> {
+        let event = Event { at: self.clock.now(), what };
+        self.take(event).await
+    }
+
+    /// Takes in one event.
+    async fn take(&mut self, event: Event) -> Result<(), Error> {
+        if !self.seen.take(&event) {
+            return Ok(());
+        }
+        (self.observer)(&event);
+        Ok(self.recorder.record(event).await?)
+    }
+
+    /// Waits for `work`, pumping events meanwhile. Never ends early.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = self.receiver.recv() => self.take(event).await?,
+                done = &mut work => return Ok(done),
+            }
+        }
+    }
+
+    /// Waits for `work`, pumping events meanwhile, until the run is asked to stop or `watch` holds.
+    async fn until<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        watch: impl Fn(&Seen) -> bool,
+    ) -> Result<Waited<T>, Error> {
+        tokio::pin!(work);
+        let mut stop = self.stop.clone();
+        loop {
+            if watch(&self.seen) {
+                return Ok(Waited::Seen);
+            }
+            tokio::select! {
+                biased;
+                () = stop.asked() => return Ok(Waited::Stopped),
+                Some(event) = self.receiver.recv() => self.take(event).await?,
+                done = &mut work => return Ok(Waited::Done(done)),
+            }
+        }
+    }
+
+    /// Takes in what producers have sent so far.
+    async fn pump_what_is_there(&mut self) -> Result<(), Error> {
+        while let Ok(event) = self.receiver.try_recv() {
+            self.take(event).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the recording with the reason why the run ended.
+    ///
+    /// # Errors
+    /// When the recording can't be written.
+    pub async fn finish(mut self, finish: Finish) -> Result<(), Error> {
+        self.pump_what_is_there().await?;
+        self.record_now(What::Finished(finish)).await?;
+        let recorder = self.recorder;
+        Ok(tokio::task::spawn_blocking(move || recorder.finish())
+            .await
+            .expect("finishing a recording does not panic")?)
+    }
+}

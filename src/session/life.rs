@@ -1,0 +1,203 @@
+//! The life of one container: opened, watched, closed.
+
+use std::time::Duration;
+
+use super::{Error, Session, Waited};
+use crate::event::{Event, Exit, LifeId, LifeRole, LifeStart, What};
+use crate::runtime::{self, Target};
+use crate::sample::{Sampler, SamplerJob, VitalsSampler};
+use crate::units::Limit;
+
+/// After a kill or an end, the time in which other sources may still tell of an OOM kill: Docker's
+/// own event comes within some 100 ms.
+const AFTERMATH: Duration = Duration::from_millis(500);
+
+/// A container that runs and is sampled.
+#[derive(Debug)]
+pub struct Life {
+    /// Its identity.
+    pub id: LifeId,
+    pub(super) target: Target,
+    sampler: Sampler,
+    vitals: Option<VitalsSampler>,
+}
+
+/// What became of a container that was to start and become ready.
+#[derive(Debug)]
+pub enum Opened {
+    /// It is ready.
+    Ready(Life),
+    /// It was OOM-killed before it was ready.
+    Killed(Life),
+    /// It did not become ready.
+    Failed(Life, runtime::Error),
+    /// The run was asked to stop.
+    Stopped(Life),
+}
+
+/// The name of a life in files and containers.
+fn name_of(role: LifeRole, id: LifeId) -> String {
+    match role {
+        LifeRole::Trial { number } => format!("trial-{number}"),
+        LifeRole::Unlimited { number } => format!("trial-{number}-unlimited"),
+        LifeRole::Main if id.0 == 0 => "main".to_owned(),
+        LifeRole::Main => format!("main-{}", id.0),
+    }
+}
+
+impl Session {
+    /// Starts a fresh container, sampled from before its first instruction, and waits until it is
+    /// ready.
+    ///
+    /// # Errors
+    /// When the runtime or the sampler can't work. What was begun is cleaned up then.
+    pub async fn open(&mut self, role: LifeRole, limit: Limit) -> Result<Opened, Error> {
+        let life = self.start_life(role, limit).await?;
+        let runtime = self.runtime.clone();
+        let (ready, clock) = (self.plan.target.ready.clone(), self.clock.clone());
+        let id = life.id;
+        let waited = {
+            let ready = runtime.wait_ready(&life.target, &ready, &clock);
+            self.until(ready, |seen| seen.is_killed(id)).await?
+        };
+        match waited {
+            Waited::Done(Ok(at)) => {
+                self.take(Event { at, what: What::Ready { life: id } }).await?;
+                Ok(Opened::Ready(life))
+            }
+            Waited::Done(Err(error)) => {
+                self.aftermath(id).await?;
+                if self.seen.is_killed(id) {
+                    Ok(Opened::Killed(life))
+                } else {
+                    Ok(Opened::Failed(life, error))
+                }
+            }
+            Waited::Seen => Ok(Opened::Killed(life)),
+            Waited::Stopped => Ok(Opened::Stopped(life)),
+        }
+    }
+
+    async fn start_life(&mut self, role: LifeRole, limit: Limit) -> Result<Life, Error> {
+        let id = LifeId(self.next_life);
+        self.next_life += 1;
+        let runtime = self.runtime.clone();
+        let name = name_of(role, id);
+        let (built, plan) = (self.built.clone(), self.plan.clone());
+        let prepared =
+            self.during(runtime.prepare(&built, &plan.target, id, &name, limit)).await??;
+        self.record_now(What::Life(LifeStart { life: id, role, limit })).await?;
+        let job = SamplerJob {
+            life: id,
+            place: prepared.place.clone(),
+            sampling: plan.sampling,
+            keep_all_ticks: !matches!(role, LifeRole::Main),
+            may_reset: true,
+            raw_ticks: plan.budget.raw_ticks,
+        };
+        let sampler = match Sampler::start(job, self.clock.clone(), self.sender.clone()) {
+            Ok(sampler) => sampler,
+            Err(error) => {
+                self.during(runtime.discard(prepared)).await??;
+                return Err(error.into());
+            }
+        };
+        let mut target = match self.during(runtime.start(prepared)).await? {
+            Ok(target) => target,
+            Err(error) => {
+                self.stop_sampler(sampler).await?;
+                return Err(error.into());
+            }
+        };
+        self.forward_events(&mut target);
+        let vitals = VitalsSampler::start(
+            id,
+            target.cgroup_dirs(),
+            self.clock.clone(),
+            self.sender.clone(),
+        )
+        .ok();
+        Ok(Life { id, target, sampler, vitals })
+    }
+
+    /// Lets the runtime's news of a target flow into the session's channel.
+    fn forward_events(&self, target: &mut Target) {
+        let Some(mut events) = target.take_events() else { return };
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if sender.send(event).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// Waits a moment for late news of a life that seems to have ended.
+    pub(super) async fn aftermath(&mut self, id: LifeId) -> Result<(), Error> {
+        let wait = tokio::time::sleep(AFTERMATH);
+        self.until(wait, |seen| seen.is_killed(id) && seen.end_of(id).is_some()).await?;
+        Ok(())
+    }
+
+    /// Watches a ready container until its level counts as settled. Gives false where it ended or
+    /// the run was asked to stop before.
+    ///
+    /// # Errors
+    /// When the recording can't be written.
+    pub async fn settle(&mut self, life: &Life) -> Result<bool, Error> {
+        let id = life.id;
+        let wait = tokio::time::sleep(self.plan.startup.settle);
+        let waited =
+            self.until(wait, |seen| seen.is_killed(id) || seen.end_of(id).is_some()).await?;
+        match waited {
+            Waited::Done(()) => {
+                self.record_now(What::Settled { life: id }).await?;
+                Ok(true)
+            }
+            Waited::Seen => {
+                self.aftermath(id).await?;
+                Ok(false)
+            }
+            Waited::Stopped => Ok(false),
+        }
+    }
+
+    /// Ends a container and everything around it, and completes its record.
+    ///
+    /// # Errors
+    /// When the container or its cgroups can't be removed, or the recording can't be written.
+    pub async fn close(&mut self, life: Life) -> Result<(), Error> {
+        let Life { id, mut target, sampler, vitals } = life;
+        let runtime = self.runtime.clone();
+        let asked = self.seen.end_of(id).is_none();
+        let stopped = self.during(runtime.stop(&mut target)).await?;
+        if let Some(vitals) = vitals {
+            let joined = tokio::task::spawn_blocking(move || vitals.stop());
+            self.during(joined).await?.expect("stopping vitals does not panic")?;
+        }
+        self.stop_sampler(sampler).await?;
+        let wait = tokio::time::sleep(AFTERMATH);
+        self.until(wait, |seen| seen.end_of(id).is_some()).await?;
+        let lifetime_peak = self.during(runtime.remove(target)).await?;
+        self.pump_what_is_there().await?;
+        let unknown = (self.clock.now(), Exit { code: None, asked });
+        let (at, exit) = self.seen.end_of(id).unwrap_or(unknown);
+        let exit = Exit { asked: exit.asked || asked, ..exit };
+        stopped?;
+        let lifetime_peak = lifetime_peak?;
+        self.take(Event { at, what: What::Ended { life: id, exit, lifetime_peak } }).await
+    }
+
+    async fn stop_sampler(&mut self, sampler: Sampler) -> Result<(), Error> {
+        // The sampler sends its last events while it is waited for: they must be pumped.
+        let joined = tokio::task::spawn_blocking(move || sampler.stop());
+        Ok(self.during(joined).await?.expect("stopping a sampler does not panic")?)
+    }
+
+    /// Whether a process of this life was OOM-killed.
+    #[must_use]
+    pub fn is_killed(&self, life: LifeId) -> bool {
+        self.seen.is_killed(life)
+    }
+}

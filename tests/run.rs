@@ -1,0 +1,303 @@
+//! The whole program on real containers and processes, against services of known memory.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use support::harness::{Bench, Runtime, left_behind};
+
+const QUICK_STARTUP: &str = "[startup]\ntrials = 1\nsettle = \"300ms\"\n";
+
+fn idle_phase(seconds: u32) -> String {
+    format!("[[phase]]\nname = \"idle\"\nfor = \"{seconds}s\"\n")
+}
+
+fn reason<'a>(json: &'a Value, id: &str) -> Option<&'a Value> {
+    json["reasons"]
+        .as_array()?
+        .iter()
+        .find(|reason| reason["id"] == id)
+}
+
+fn on_each_runtime(test: impl Fn(Runtime)) {
+    for runtime in Runtime::BOTH
+        .into_iter()
+        .filter(|runtime| runtime.is_there())
+    {
+        test(runtime);
+        assert_eq!(
+            left_behind(),
+            Vec::<String>::new(),
+            "left behind by {runtime:?}"
+        );
+    }
+}
+
+fn bytes(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is no size"))
+}
+
+const MIB: u64 = 1024 * 1024;
+
+#[test]
+fn a_healthy_service_passes_and_every_part_is_filled() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &[
+                "mixed",
+                "--startup-peak-mib",
+                "48",
+                "--startup-hold-ms",
+                "300",
+            ],
+            &format!(
+                "limits = {{ memory = \"128MiB\" }}\nready = {{ http = \"/health\" }}\n\
+                 [startup]\ntrials = 2\nsettle = \"500ms\"\n\
+                 [[scenario]]\nname = \"upload\"\n[[scenario.step]]\npost = \"/upload\"\n\
+                 body = {{ size = \"200KiB\" }}\n\
+                 [[phase]]\nname = \"ramp\"\nusers = {{ from = 0, to = 8 }}\nfor = \"2s\"\n\
+                 [[phase]]\nname = \"burst\"\nrate = 40\nburst = {{ every = \"1s\", size = 30 }}\n\
+                 for = \"3s\"\n\
+                 [thresholds]\n\"memory\" = [\"max<80%\", \"oom_kills==0\"]\n\
+                 \"http_req_failed\" = [\"rate<0.01\"]\n"
+            ),
+        );
+        let ended = bench.run_scenario(runtime);
+        let json = ended.expect_code(0).json();
+        assert_eq!(json["verdict"], "pass", "{json:#}");
+        assert_eq!(json["target"]["runtime"], runtime.name());
+        assert_eq!(json["target"]["limit_bytes"], 128 * MIB);
+        let trials = json["startup"]["trials"].as_array().unwrap();
+        assert_eq!(trials.len(), 2);
+        for trial in trials {
+            let peak = bytes(&trial["peak_bytes"]);
+            assert!((48 * MIB..56 * MIB).contains(&peak), "startup peak {peak}");
+            assert!(bytes(&trial["settled_bytes"]) < 12 * MIB, "{trial}");
+            assert!(trial["ready_ms"].as_f64().unwrap() >= 300.0, "{trial}");
+        }
+        let burst = &json["phases"][1];
+        // 40/s for 3 s, and three bursts of 30.
+        assert_eq!(bytes(&burst["traffic"]["requests"]), 210, "{burst:#}");
+        assert_eq!(bytes(&burst["traffic"]["failed"]), 0);
+        assert!(bytes(&burst["traffic"]["bytes_sent"]) > 210 * 200 * 1024);
+        assert!(bytes(&json["memory"]["peak_bytes"]) > bytes(&json["memory"]["rss_peak_bytes"]));
+        assert_eq!(json["memory"]["oom_kills"], 0);
+        assert!(
+            json["thresholds"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|rule| rule["pass"] == true)
+        );
+        assert!(
+            json["sampler"]["peak_method"]
+                .as_str()
+                .unwrap()
+                .ends_with("-reset")
+        );
+        assert!(ended.out.join("timeline.svg").exists());
+        assert!(ended.out.join("recording.db").exists());
+    });
+}
+
+#[test]
+fn every_spike_of_a_mebibyte_is_in_the_report() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &[
+                "spiky",
+                "--size-kib",
+                "1024",
+                "--hold-us",
+                "0",
+                "--every-ms",
+                "40",
+                "--count",
+                "50",
+                "--after-ms",
+                "1000",
+            ],
+            &format!(
+                "limits = {{ memory = \"64MiB\" }}\n[startup]\ntrials = 0\n{}",
+                idle_phase(4)
+            ),
+        );
+        let ended = bench.run_scenario(runtime);
+        let json = ended.expect_code(0).json();
+        let log = std::fs::read_to_string(ended.out.join("target-main.log")).unwrap();
+        let truth: Vec<Value> = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|line: &Value| line["event"] == "spike")
+            .collect();
+        assert_eq!(truth.len(), 50, "{log}");
+        let seen = json["spikes"].as_array().unwrap();
+        let allowed = 512 * 1024 + 252 * 1024 * bytes(&json["host"]["cpus"]);
+        let right = seen
+            .iter()
+            .filter(|spike| bytes(&spike["rise_bytes"]).abs_diff(MIB) <= allowed)
+            .count();
+        assert!(
+            right >= 50,
+            "{right} of 50 spikes found on {runtime:?}: {seen:#?}"
+        );
+        assert!(seen.len() <= 52, "spikes that were none: {seen:#?}");
+    });
+}
+
+#[test]
+fn an_oom_kill_fails_with_its_time_and_phase() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &["oom", "--after-ms", "1500", "--mib-per-s", "200"],
+            &format!(
+                "limits = {{ memory = \"48MiB\" }}\n[startup]\ntrials = 0\n{}",
+                idle_phase(20)
+            ),
+        );
+        let begun = Instant::now();
+        let json = bench.run_scenario(runtime).expect_code(1).json();
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "the run stops at the kill"
+        );
+        assert_eq!(json["verdict"], "fail");
+        let kill = reason(&json, "oom_kill").expect("a reason");
+        assert!(kill["at_ms"].as_f64().unwrap() > 1000.0, "{kill}");
+        assert!(kill["text"].as_str().unwrap().contains("idle"), "{kill}");
+        assert_eq!(json["memory"]["oom_kills"], 1);
+        assert!(
+            !json["memory"]["oom_evidence"]
+                .as_array()
+                .unwrap()
+                .is_empty()
+        );
+    });
+}
+
+#[test]
+fn a_kill_in_startup_is_repeated_without_a_limit() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &["startup", "--peak-mib", "80", "--hold-ms", "100"],
+            &format!(
+                "limits = {{ memory = \"32MiB\" }}\n{QUICK_STARTUP}{}",
+                idle_phase(2)
+            ),
+        );
+        let json = bench.run_scenario(runtime).expect_code(1).json();
+        let trials = json["startup"]["trials"].as_array().unwrap();
+        assert_eq!(trials.len(), 2, "{trials:#?}");
+        assert_eq!(trials[0]["killed"], true);
+        assert_eq!(trials[1]["killed"], false);
+        assert!(bytes(&trials[1]["peak_bytes"]) >= 80 * MIB);
+    });
+}
+
+#[test]
+fn a_killed_child_in_a_living_container_is_found() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &["forking", "--after-ms", "1000"],
+            &format!(
+                "limits = {{ memory = \"48MiB\" }}\n[startup]\ntrials = 0\n{}",
+                idle_phase(5)
+            ),
+        );
+        let json = bench.run_scenario(runtime).expect_code(1).json();
+        assert!(reason(&json, "oom_kill").is_some(), "{json:#}");
+    });
+}
+
+#[test]
+fn a_kill_by_another_signal_is_no_oom_kill() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &["exits", "--signal", "9", "--after-ms", "1000"],
+            &format!(
+                "limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}",
+                idle_phase(3)
+            ),
+        );
+        let ended = bench.run_scenario(runtime);
+        let json = ended.expect_code(4).json();
+        assert!(reason(&json, "oom_kill").is_none(), "{json:#}");
+        assert_eq!(json["memory"]["oom_kills"].as_u64().unwrap_or(0), 0);
+    });
+}
+
+#[test]
+fn page_cache_at_the_limit_is_no_risk() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &["cachey", "--file-mib", "160", "--every-ms", "500"],
+            &format!(
+                "limits = {{ memory = \"48MiB\" }}\nready = {{ tcp = true, within = \"60s\" }}\n\
+                 [startup]\ntrials = 0\n{}\
+                 [thresholds]\n\"memory\" = [\"max<80%\"]\n",
+                idle_phase(5)
+            ),
+        );
+        let json = bench.run_scenario(runtime).expect_code(0).json();
+        assert_eq!(json["verdict"], "pass", "{json:#}");
+        assert!(
+            bytes(&json["memory"]["peak_bytes"]) > 40 * MIB,
+            "the cache fills the limit"
+        );
+        let risk = bytes(&json["memory"]["unreclaimable_peak_bytes"]);
+        assert!(risk < 24 * MIB, "{risk} called unreclaimable");
+    });
+}
+
+#[test]
+fn ctrl_c_stops_reports_and_leaves_nothing() {
+    on_each_runtime(|runtime| {
+        for signal in [Signal::SIGINT, Signal::SIGTERM] {
+            let bench = Bench::new();
+            bench.scenario(
+                &["steady"],
+                &format!(
+                    "limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}",
+                    idle_phase(60)
+                ),
+            );
+            let child =
+                bench.spawn(&["run", "--runtime", runtime.name(), "--out", "out", "--json"]);
+            std::thread::sleep(Duration::from_secs(4));
+            kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+            let ended = bench.ended(&child.wait_with_output().unwrap());
+            let json = ended.expect_code(130).json();
+            assert_eq!(json["verdict"], "interrupted");
+            assert_eq!(left_behind(), Vec::<String>::new());
+        }
+    });
+}
+
+#[test]
+fn an_old_run_is_reported_again_with_the_same_numbers() {
+    on_each_runtime(|runtime| {
+        let bench = Bench::new();
+        bench.scenario(
+            &["steady", "--base-mib", "20"],
+            &format!(
+                "limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}",
+                idle_phase(1)
+            ),
+        );
+        let first = bench.run_scenario(runtime);
+        let again = bench.run(&["report", "out", "--json"]);
+        assert_eq!(first.expect_code(0).json(), again.expect_code(0).json());
+    });
+}

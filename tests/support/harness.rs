@@ -1,0 +1,203 @@
+//! Runs the real binary on scenarios of its own, one at a time, and looks for what it left behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+/// Only one run at a time: they are measured, and what is left behind is looked for machine-wide.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits for this test's turn.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    super::fixtures();
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where the target of a test runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    Docker,
+    Native,
+}
+
+impl Runtime {
+    pub(crate) const BOTH: [Self; 2] = [Self::Docker, Self::Native];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Native => "native",
+        }
+    }
+
+    /// Whether it can be had here; says so where not.
+    pub(crate) fn is_there(self) -> bool {
+        let there = match self {
+            Self::Docker => Command::new("docker")
+                .args(["version", "--format", "{{.Server.Version}}"])
+                .output()
+                .is_ok_and(|output| output.status.success()),
+            Self::Native => super::is_root(),
+        };
+        if !there {
+            super::skip(match self {
+                Self::Docker => "no Docker engine answers",
+                Self::Native => "making cgroups needs root",
+            });
+        }
+        there
+    }
+}
+
+/// A directory of its own in which the binary is run.
+pub(crate) struct Bench {
+    dir: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// How a run ended.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) out: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        super::fixtures();
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            _turn: turn,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a scenario whose target is a fixture service, `[target]` open for more keys.
+    pub(crate) fn scenario(&self, service: &[&str], rest: &str) -> PathBuf {
+        let args = serde_json::to_string(service).expect("strings");
+        let text = format!(
+            "name = \"test\"\n[target]\nbin = {:?}\nport = 8080\nargs = {args}\n{rest}",
+            super::fixtures()
+        );
+        self.write("highwater.toml", &text)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).expect("the file can be written");
+        path
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("HIGHWATER_")) {
+            command.env_remove(key);
+        }
+        command
+    }
+
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs")
+    }
+
+    pub(crate) fn ended(&self, output: &Output) -> Ended {
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            out: self.path().join("out"),
+        }
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
+        self.ended(&self.command(args).output().expect("the binary runs"))
+    }
+
+    /// `highwater run` on the scenario here, into `out/`.
+    pub(crate) fn run_scenario(&self, runtime: Runtime) -> Ended {
+        self.run(&["run", "--runtime", runtime.name(), "--out", "out", "--json"])
+    }
+}
+
+impl Ended {
+    /// The run's `run.json`, which `--json` printed.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+            panic!(
+                "no JSON on standard output ({error}): {}\n{}",
+                self.stdout, self.stderr
+            )
+        })
+    }
+
+    pub(crate) fn expect_code(&self, code: i32) -> &Self {
+        assert_eq!(
+            self.code, code,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+}
+
+/// What runs have left on this machine: containers, images, cgroups.
+pub(crate) fn left_behind() -> Vec<String> {
+    let mut left = Vec::new();
+    for listing in [
+        ["ps", "--all", "--format", "container {{.Names}}"],
+        [
+            "images",
+            "--all",
+            "--format",
+            "image {{.Repository}}:{{.Tag}}",
+        ],
+    ] {
+        let output = Command::new("docker")
+            .args(&listing[..2])
+            .args(["--filter", "label=highwater.run"])
+            .args(&listing[2..])
+            .output();
+        if let Ok(output) = output {
+            left.extend(
+                String::from_utf8_lossy(&output.stdout)
+                    .lines()
+                    .map(str::to_owned),
+            );
+        }
+    }
+    find_cgroups(Path::new("/sys/fs/cgroup"), 3, &mut left);
+    left
+}
+
+fn find_cgroups(dir: &Path, depth: u32, left: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("highwater-")
+        {
+            left.push(format!("cgroup {}", entry.path().display()));
+        } else if depth > 1 {
+            find_cgroups(&entry.path(), depth - 1, left);
+        }
+    }
+}
