@@ -1,9 +1,12 @@
 //! Highwater: will this service be OOM-killed, and what memory limit does it need?
 
+pub mod analysis;
 pub mod cgroup;
 pub mod clock;
 pub mod event;
+pub mod judge;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod sample;
 pub mod units;
