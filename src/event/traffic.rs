@@ -230,6 +230,13 @@ impl Histogram {
         (!self.0.is_empty()).then(|| self.0.mean())
     }
 
+    /// The values that were recorded, in microseconds and as exact as they are kept, with how
+    /// often; ascending.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.0.iter_recorded();
+        recorded.map(|row| (row.value_iterated_to(), row.count_at_value()))
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.0.is_empty() {

@@ -10,7 +10,7 @@ use crate::event::{
     Band, Counts, Event, Histogram, LifeId, LifeRole, MemoryWindow, TrafficWindow, Vitals, What,
 };
 use crate::plan::{Aggregate, Bound, Metric, MetricKind, Operator, Outline, Rule, Tag};
-use crate::units::{Bytes, Limit};
+use crate::units::Limit;
 
 /// Statistics of fewer values than this never abort a run.
 const LEAST_FOR_ABORT: u64 = 20;

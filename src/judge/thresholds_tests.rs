@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::{Evidence, LifeStart, OomKill};
 use crate::plan::{LimitsOutline, PhaseOutline, StepOutline};
+use crate::units::Bytes;
 
 /// A window of nothing.
 pub(in crate::judge) fn window(life: LifeId) -> MemoryWindow {
