@@ -75,7 +75,7 @@ fn bursts(findings: &Findings, outline: &Outline) -> CheckItem {
 fn settled(findings: &Findings) -> CheckItem {
     let question = "Does memory settle after the load?";
     let levels = || findings.phases.iter().filter_map(|phase| phase.memory);
-    let evidence = match (levels().next(), levels().last()) {
+    let evidence = match (levels().next(), levels().next_back()) {
         (Some(first), Some(last)) => format!(
             "unreclaimable memory was {} at the start of the load and {} at its end; growth was \
              not judged",

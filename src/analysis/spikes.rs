@@ -77,7 +77,9 @@ impl Spikes {
         outline: &Outline,
     ) -> (Vec<SpikeFinding>, Option<u64>) {
         let lives: Vec<LifeId> = self.detectors.keys().copied().collect();
-        lives.into_iter().for_each(|life| self.end(life));
+        for life in lives {
+            self.end(life);
+        }
         while !self.waiting.is_empty() {
             self.settle_one();
         }

@@ -251,11 +251,11 @@ impl Case {
         if missed <= MOST_MISSED {
             return;
         }
-        let sampled = matches!(
+        let lossy = matches!(
             sampler.method,
             Some(PeakMethod::Sampled | PeakMethod::DockerStats)
         );
-        let (level, meaning) = if sampled {
+        let (level, meaning) = if lossy {
             self.trouble.untrusted = true;
             (Level::Fail, "peaks are only sampled: some may be missing")
         } else {

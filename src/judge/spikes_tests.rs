@@ -34,13 +34,12 @@ fn idle(ticks: usize) -> impl Iterator<Item = (u64, u64)> {
     std::iter::repeat_n((BASE, BASE), ticks)
 }
 
+/// Ticks as `(usage, peak)`, and spikes as `(tick, rise)`.
+type Series = (Vec<(u64, u64)>, Vec<(u64, u64)>);
+
 /// Random spikes with random gaps of at least two idle ticks: the rows, and each spike's tick and
 /// rise. Some last no time at all, some lie across ticks, some are seen in the usage.
-fn random_spikes(
-    rng: &mut impl Rng,
-    count: usize,
-    noise: u64,
-) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+fn random_spikes(rng: &mut impl Rng, count: usize, noise: u64) -> Series {
     let mut rows: Vec<(u64, u64)> = idle(20).collect();
     let mut truth = Vec::new();
     for _ in 0..count {

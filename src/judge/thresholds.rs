@@ -350,9 +350,8 @@ impl Check {
     fn may_abort(&self) -> bool {
         let upper = matches!(self.rule.operator, Operator::Less | Operator::AtMost);
         match self.rule.aggregate {
-            Aggregate::Max => upper,
+            Aggregate::Max | Aggregate::Count => upper,
             Aggregate::Min => !upper,
-            Aggregate::Count => upper,
             Aggregate::OomKills | Aggregate::LimitHits => upper || self.events > 0,
             Aggregate::Slope => self.gauge.count() >= 100 * LEAST_FOR_ABORT,
             _ => {

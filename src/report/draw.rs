@@ -38,8 +38,11 @@ pub(super) const ORANGE: Ink = ink((230, 159, 0), (240, 178, 50));
 pub(super) const RED: Ink = ink((213, 94, 0), (255, 132, 56));
 pub(super) const PURPLE: Ink = ink((204, 121, 167), (221, 150, 190));
 
-const INKS: [Ink; 11] = [
-    GROUND, TEXT, MUTED, GRID, SHADE, BLUE, SKY, GREEN, ORANGE, RED, PURPLE,
+/// Orange that carries white text.
+pub(super) const AMBER: Ink = ink((150, 100, 0), (240, 178, 51));
+
+const INKS: [Ink; 12] = [
+    AMBER, GROUND, TEXT, MUTED, GRID, SHADE, BLUE, SKY, GREEN, ORANGE, RED, PURPLE,
 ];
 
 impl Ink {
@@ -233,6 +236,6 @@ fn whole(point: &Point) -> (i32, i32) {
     clippy::cast_sign_loss,
     reason = "widths are small and positive"
 )]
-const fn unsigned(value: f64) -> u32 {
+fn unsigned(value: f64) -> u32 {
     value.round().max(1.0) as u32
 }

@@ -103,6 +103,7 @@ struct PhaseRow<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are a contract")]
 struct PhaseMemoryRow {
     peak_bytes: u64,
     rss_peak_bytes: u64,

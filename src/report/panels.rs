@@ -1,7 +1,7 @@
 //! The panels of a timeline: one below the other, on one time axis.
 
 use super::draw::{
-    Anchor, BLUE, Canvas, GREEN, GRID, Ink, MUTED, ORANGE, PURPLE, RED, SKY, TEXT, Type,
+    Anchor, BLUE, Canvas, GREEN, GRID, GROUND, Ink, MUTED, ORANGE, PURPLE, RED, SKY, TEXT, Type,
 };
 use super::scale::{TimeScale, ValueScale};
 use super::text;
@@ -51,13 +51,14 @@ impl Panel {
             x += 21.0 + kind.width(name) + 18.0;
         }
     }
+}
 
-    fn grid(&self, canvas: &mut Canvas<'_>, scale: &ValueScale) {
-        for (y, name) in scale.ticks() {
-            canvas.line(&[(LEFT, y), (RIGHT, y)], GRID, 0.75);
-            let kind = Type::new(11.0, MUTED).at(Anchor::Right);
-            canvas.text((LEFT - 8.0, y), name, kind);
-        }
+/// Named values, with a line across each.
+fn grid(canvas: &mut Canvas<'_>, scale: &ValueScale) {
+    for (y, name) in scale.ticks() {
+        canvas.line(&[(LEFT, y), (RIGHT, y)], GRID, 0.75);
+        let kind = Type::new(11.0, MUTED).at(Anchor::Right);
+        canvas.text((LEFT - 8.0, y), name, kind);
     }
 }
 
@@ -67,12 +68,12 @@ fn middle(time: &TimeScale, start: Moment, end: Moment) -> f64 {
 }
 
 /// Cuts columns where time is missing between two of them, or `apart` says so.
-fn stretches<'a, T>(
-    rows: &'a [T],
+fn stretches<T>(
+    rows: &[T],
     span: impl Fn(&T) -> (Moment, Moment),
     patience: f64,
     apart: impl Fn(&T, &T) -> bool,
-) -> Vec<&'a [T]> {
+) -> Vec<&[T]> {
     let joined = |a: &T, b: &T| {
         let ((start, end), (next, _)) = (span(a), span(b));
         let width = end.since(start).as_secs_f64();
@@ -98,7 +99,7 @@ pub(super) fn memory(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings
     let most = shown_limit.map_or(drawn, |limit| limit.max(drawn));
     let roof = Bytes::new(most.get() + most.get() / 9);
     let scale = ValueScale::sizes(roof, panel.top, panel.bottom);
-    panel.grid(canvas, &scale);
+    grid(canvas, &scale);
     memory_head(canvas, panel, findings, shown_limit.is_some());
     let span = |row: &MemoryColumn| (row.start, row.end);
     for part in stretches(rows, span, 3.0, |a, b| a.life != b.life) {
@@ -107,8 +108,8 @@ pub(super) fn memory(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings
     if let Some(limit) = shown_limit {
         let y = scale.y(limit.as_f64());
         canvas.dashes((LEFT, y), (RIGHT, y), TEXT, 1.5);
-        let kind = Type::new(11.0, TEXT).at(Anchor::Right);
-        canvas.text((RIGHT - 4.0, y - 9.0), &format!("limit {limit}"), kind);
+        let kind = Type::new(11.0, TEXT);
+        canvas.text((LEFT + 4.0, y - 9.0), &format!("limit {limit}"), kind);
     }
     for spike in findings.spikes.iter().take(MARKED) {
         let at = (panel.time.x(spike.at), scale.y(spike.peak.as_f64()));
@@ -146,6 +147,8 @@ fn levels(canvas: &mut Canvas<'_>, panel: &Panel, scale: &ValueScale, rows: &[Me
     let y = |size: Bytes| scale.y(size.as_f64());
     let unreclaimable = band(rows, x, |row| (y(row.low.min), y(row.high.max)));
     canvas.area(&unreclaimable, PURPLE, 0.35);
+    let low: Vec<_> = rows.iter().map(|row| (x(row), y(row.low.max))).collect();
+    canvas.line(&low, PURPLE, 1.0);
     let usage = band(rows, x, |row| (y(row.usage.min), y(row.usage.max)));
     canvas.area(&usage, SKY, 0.3);
     let mut peaks = Vec::new();
@@ -171,20 +174,11 @@ fn highest(canvas: &mut Canvas<'_>, panel: &Panel, scale: &ValueScale, findings:
     let at = (panel.time.x(memory.peak_at), scale.y(memory.peak.as_f64()));
     let name = format!("peak {}", memory.peak);
     let kind = Type::new(11.0, TEXT).bold();
-    let flip = at.0 + 10.0 + kind.width(&name) > RIGHT - 110.0;
-    let (x, anchor) = if flip {
-        (at.0 - 9.0, Anchor::Right)
-    } else {
-        (at.0 + 9.0, Anchor::Left)
-    };
-    let end = if flip { x - kind.width(&name) } else { x };
-    let y = at.1 + 1.0;
-    let (from, to) = (
-        (end - 3.0, y - 8.0),
-        (end + kind.width(&name) + 3.0, y + 8.0),
-    );
-    canvas.rect(from, to, super::draw::GROUND, 0.8);
-    canvas.text((x, y), &name, kind.at(anchor));
+    let half = kind.width(&name) / 2.0 + 3.0;
+    let x = at.0.clamp(LEFT + half, RIGHT - half);
+    let y = at.1 - 19.0;
+    canvas.rect((x - half, y - 8.0), (x + half, y + 8.0), GROUND, 0.8);
+    canvas.text((x, y), &name, kind.at(Anchor::Middle));
 }
 
 /// Requests sent per second.
@@ -192,7 +186,7 @@ pub(super) fn rate(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) 
     let rows = &findings.timeline.flow;
     let most = rows.iter().map(|row| row.rate.1).fold(0.0, f64::max);
     let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
-    panel.grid(canvas, &scale);
+    grid(canvas, &scale);
     panel.head(canvas, "Requests sent per second", &[]);
     flow_series(canvas, panel, rows, &scale, BLUE, |row| row.rate);
 }
@@ -203,7 +197,7 @@ pub(super) fn in_flight(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findi
     let number = |row: &FlowColumn| crate::analysis::float(row.in_flight);
     let most = rows.iter().map(number).fold(0.0, f64::max);
     let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
-    panel.grid(canvas, &scale);
+    grid(canvas, &scale);
     panel.head(canvas, "Requests in flight", &[]);
     flow_series(canvas, panel, rows, &scale, PURPLE, |row| {
         (0.0, number(row))
@@ -244,7 +238,7 @@ pub(super) fn latency(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Finding
     let most = rows.iter().map(|row| row.max).fold(0.0, f64::max);
     let least = if least.is_finite() { least } else { 1.0 };
     let scale = ValueScale::times(least, most, panel.top, panel.bottom);
-    panel.grid(canvas, &scale);
+    grid(canvas, &scale);
     let title = if scale.is_log() {
         "Latency (log scale)"
     } else {
@@ -274,7 +268,7 @@ pub(super) fn kills(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings,
         let x = panel.time.x(*kill);
         canvas.line(&[(x, panel.top), (x, foot)], RED, 1.75);
         let name = format!("OOM kill {}", text::moment(*kill));
-        let kind = Type::new(12.0, super::draw::GROUND).bold();
+        let kind = Type::new(12.0, GROUND).bold();
         let width = kind.width(&name) + 12.0;
         let left = (x - width / 2.0).clamp(LEFT, RIGHT - width);
         if left < named_until {

@@ -218,7 +218,7 @@ mod tests {
     fn round_times_are_of_the_run() {
         let (start, end) = (Moment::from_millis(12_300), Moment::from_millis(72_300));
         let scale = TimeScale::new(start, end, 0.0, 600.0);
-        let ticks = scale.ticks(6.0);
+        let ticks = scale.ticks(5.0);
         let seconds: Vec<u64> = ticks.iter().map(|row| row.0.as_secs()).collect();
         assert_eq!(seconds, [15, 30, 45, 60]);
         assert!((ticks[0].1 - 27.0).abs() < 1e-6);

@@ -124,7 +124,7 @@ fn wrapped(out: &mut String, reason: &str) -> std::fmt::Result {
         let word = text::clean(word, WIDTH - 4);
         if row.chars().count() + 1 + word.chars().count() > WIDTH {
             writeln!(out, "{row}")?;
-            row = "   ".to_owned();
+            "   ".clone_into(&mut row);
         }
         row.push(' ');
         row.push_str(&word);
@@ -180,10 +180,12 @@ fn memory(out: &mut String, findings: &Findings) -> std::fmt::Result {
     )?;
     let hits = memory.limit_hits;
     let hits = hits.map_or_else(String::new, |hits| format!(", {hits} limit hits"));
-    line(
-        out,
-        &format!("         {} OOM kills{hits}", memory.oom_kills),
-    )
+    let kills = match memory.oom_kills {
+        0 => "no OOM kill".to_owned(),
+        1 => "1 OOM kill".to_owned(),
+        more => format!("{more} OOM kills"),
+    };
+    line(out, &format!("         {kills}{hits}"))
 }
 
 fn phases(out: &mut String, findings: &Findings) -> std::fmt::Result {
@@ -244,9 +246,10 @@ fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {
     writeln!(out, "\nSpikes   {total} in all, the {shown} largest:")?;
     for spike in findings.spikes.iter().take(SPIKES) {
         let phase = spike.phase.as_deref().unwrap_or("–");
-        let suspect = spike.suspects.first().map_or_else(String::new, |suspect| {
-            format!(", most of it {}", suspect.step)
-        });
+        let suspect = spike
+            .suspects
+            .first()
+            .map_or_else(String::new, |suspect| format!(": {}", suspect.step));
         let flight = spike
             .in_flight
             .map_or_else(String::new, |count| format!("{count} in flight{suspect}"));

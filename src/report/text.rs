@@ -100,7 +100,7 @@ mod tests {
     fn times_read_as_on_a_clock() {
         assert_eq!(clock(Duration::from_secs(125)), "02:05");
         assert_eq!(clock(Duration::from_secs(3725)), "1:02:05");
-        assert_eq!(millis(612.4), "612.4 ms");
+        assert_eq!(millis(612.4), "612 ms");
         assert_eq!(percent(74.0), "74 %");
     }
 }

@@ -1,7 +1,7 @@
 //! `timeline.svg`: memory, traffic and latency of the main container on one time axis.
 
 use super::draw::{
-    Anchor, Canvas, GREEN, GRID, GROUND, Ink, MUTED, ORANGE, RED, SHADE, TEXT, Type, close,
+    AMBER, Anchor, Canvas, GREEN, GRID, GROUND, Ink, MUTED, RED, SHADE, TEXT, Type, close,
 };
 use super::panels::{self, LEFT, Panel, RIGHT};
 use super::scale::TimeScale;
@@ -37,7 +37,7 @@ impl Renderer for TimelineSvg {
 pub(super) const fn verdict_ink(verdict: Verdict) -> Ink {
     match verdict {
         Verdict::Pass => GREEN,
-        Verdict::Warn | Verdict::Untrusted => ORANGE,
+        Verdict::Warn | Verdict::Untrusted => AMBER,
         Verdict::Fail | Verdict::Error => RED,
         Verdict::Interrupted => MUTED,
     }
@@ -146,12 +146,14 @@ fn phases(canvas: &mut Canvas<'_>, time: &TimeScale, findings: &Findings) {
             canvas.rect((from, PHASES), (to, FOOT), SHADE, 1.0);
         }
         canvas.line(&[(from, PHASES), (from, FOOT)], GRID, 1.0);
-        let kind = Type::new(12.0, TEXT).bold().at(Anchor::Middle);
+        let fits = |kind: &Type| kind.width(&phase.name) <= to - from - 4.0;
+        let sizes = [12.0, 11.0, 9.0].map(|size| Type::new(size, TEXT).bold().at(Anchor::Middle));
+        let kind = sizes.into_iter().find(fits).unwrap_or(sizes[2]);
         let mut room = phase.name.chars().count().min(60);
-        while room > 1 && kind.width(&"n".repeat(room)) > to - from - 6.0 {
+        while room > 1 && kind.width(&"n".repeat(room)) > to - from - 4.0 {
             room -= 1;
         }
-        if room > 1 {
+        if room > 2 || room == phase.name.chars().count() {
             let name = text::clean(&phase.name, room);
             canvas.text((f64::midpoint(from, to), PHASES + 12.0), &name, kind);
         }
