@@ -133,10 +133,13 @@ impl<'a> Collector<'a> {
             }
             What::Sampling(start) => self.sampling(start),
             What::Started { life } => self.trials.started(*life, at),
-            What::Exec { life, before_exec } => self.trials.exec(*life, at, *before_exec),
+            What::Exec { life, before_exec } => {
+                self.trials.exec(*life, at, *before_exec);
+                self.spikes.exec(*life);
+            }
             What::Ready { life } => self.trials.ready(*life, at),
             What::OomKill(kill) => self.kill(kill, at),
-            What::Ticks(block) => self.spikes.ticks(block),
+            What::Ticks(block) if self.is_main(block.life) => self.spikes.ticks(block),
             What::Vitals(vitals) if vitals.life.is_some_and(|life| self.is_main(life)) => {
                 self.phases.vitals(self.places.phase_at(at), at, vitals);
             }
@@ -166,9 +169,7 @@ impl<'a> Collector<'a> {
 
     fn sampling(&mut self, start: &SamplingStart) {
         self.samplers.entry(start.life).or_default().start = Some(*start);
-        if self.is_main(start.life) {
-            self.spikes.sampling(start);
-        }
+        self.spikes.sampling(start);
     }
 
     fn kill(&mut self, kill: &OomKill, at: Moment) {

@@ -19,9 +19,9 @@ const WAITING: usize = 10_000;
 /// Collects the main lives' spikes while events come in.
 #[derive(Debug, Default)]
 pub(super) struct Spikes {
-    detectors: BTreeMap<LifeId, SpikeDetector>,
+    watched: BTreeMap<LifeId, Watched>,
     found: Vec<Spike>,
-    waiting: VecDeque<Spike>,
+    waiting: VecDeque<(LifeId, Spike)>,
     flow: VecDeque<(Moment, FlowWindow)>,
     kept: Vec<Kept>,
     total: u64,
@@ -29,7 +29,15 @@ pub(super) struct Spikes {
 }
 
 #[derive(Debug)]
+struct Watched {
+    start: SamplingStart,
+    detector: SpikeDetector,
+    found: u64,
+}
+
+#[derive(Debug)]
 struct Kept {
+    life: LifeId,
     spike: Spike,
     /// Requests in flight by step.
     flow: Option<Vec<(u16, u64)>>,
@@ -37,27 +45,46 @@ struct Kept {
 
 impl Spikes {
     pub(super) fn sampling(&mut self, start: &SamplingStart) {
-        let detector = SpikeDetector::new(start.tick_ns, start.charge_slack);
-        self.detectors.insert(start.life, detector);
+        let watched = Watched {
+            start: *start,
+            detector: SpikeDetector::new(start.tick_ns, start.charge_slack),
+            found: 0,
+        };
+        self.watched.insert(start.life, watched);
+    }
+
+    /// The target's own program begins: what was found before is the container runtime's.
+    pub(super) fn exec(&mut self, life: LifeId) {
+        let Some(start) = self.watched.get(&life).map(|watched| watched.start) else {
+            return;
+        };
+        self.total -= self
+            .watched
+            .remove(&life)
+            .map_or(0, |watched| watched.found);
+        self.waiting.retain(|row| row.0 != life);
+        self.kept.retain(|kept| kept.life != life);
+        self.sampling(&start);
     }
 
     pub(super) fn ticks(&mut self, block: &TickBlock) {
-        let Some(detector) = self.detectors.get_mut(&block.life) else {
+        let Some(watched) = self.watched.get_mut(&block.life) else {
             return;
         };
         // A damaged block shows no spikes; windows still hold every peak.
         for tick in block.unpack().unwrap_or_default() {
             self.any_ticks = true;
-            detector.tick(&tick, &mut self.found);
+            watched.detector.tick(&tick, &mut self.found);
         }
-        self.take_found();
+        watched.found += self.found.len() as u64;
+        self.take_found(block.life);
     }
 
     /// The sampler of a life is done.
     pub(super) fn end(&mut self, life: LifeId) {
-        if let Some(mut detector) = self.detectors.remove(&life) {
-            detector.finish(&mut self.found);
-            self.take_found();
+        if let Some(mut watched) = self.watched.remove(&life) {
+            watched.detector.finish(&mut self.found);
+            self.take_found(life);
         }
     }
 
@@ -66,7 +93,7 @@ impl Spikes {
             self.flow.pop_front();
         }
         self.flow.push_back((at, window.clone()));
-        while self.waiting.front().is_some_and(|spike| spike.at < at) {
+        while self.waiting.front().is_some_and(|row| row.1.at < at) {
             self.settle_one();
         }
     }
@@ -76,7 +103,7 @@ impl Spikes {
         places: &Places,
         outline: &Outline,
     ) -> (Vec<SpikeFinding>, Option<u64>) {
-        let lives: Vec<LifeId> = self.detectors.keys().copied().collect();
+        let lives: Vec<LifeId> = self.watched.keys().copied().collect();
         for life in lives {
             self.end(life);
         }
@@ -88,15 +115,16 @@ impl Spikes {
         (rows, self.any_ticks.then_some(self.total))
     }
 
-    fn take_found(&mut self) {
+    fn take_found(&mut self, life: LifeId) {
         self.total += self.found.len() as u64;
-        self.waiting.extend(self.found.drain(..));
+        let found = self.found.drain(..).map(|spike| (life, spike));
+        self.waiting.extend(found);
         let known = self.flow.back().map(|row| row.0);
         while self.waiting.len() > WAITING
             || self
                 .waiting
                 .front()
-                .is_some_and(|spike| known.is_some_and(|known| spike.at < known))
+                .is_some_and(|row| known.is_some_and(|known| row.1.at < known))
         {
             self.settle_one();
         }
@@ -104,7 +132,7 @@ impl Spikes {
 
     /// The oldest waiting spike gets the flow around it and takes its place among the largest.
     fn settle_one(&mut self) {
-        let Some(spike) = self.waiting.pop_front() else {
+        let Some((life, spike)) = self.waiting.pop_front() else {
             return;
         };
         let place = self
@@ -114,7 +142,7 @@ impl Spikes {
             return;
         }
         let flow = self.flow_around(&spike);
-        self.kept.insert(place, Kept { spike, flow });
+        self.kept.insert(place, Kept { life, spike, flow });
         self.kept.truncate(KEPT);
     }
 

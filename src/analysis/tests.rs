@@ -67,6 +67,35 @@ fn each_burst_is_a_spike_with_its_phase_and_suspect() {
 }
 
 #[test]
+fn a_spike_of_the_container_runtime_is_none_of_the_targets() {
+    let script = Script::default();
+    let mut events = script.events();
+    let life = crate::event::LifeId(3);
+    let exec = |event: &Event| matches!(event.what, What::Exec { life: of, .. } if of == life);
+    let index = events.iter().position(exec).unwrap();
+    let before = events[index]
+        .at
+        .before(std::time::Duration::from_millis(50));
+    let ticks: Vec<crate::event::Tick> = (0..30_u32)
+        .map(|n| crate::event::Tick {
+            at: before + std::time::Duration::from_millis(1) * n,
+            usage: Bytes::from_mib(1),
+            peak: Bytes::from_mib(if n == 15 { 900 } else { 1 }),
+        })
+        .collect();
+    let block = crate::event::TickBlock::pack(life, &ticks);
+    let spike = Event {
+        at: events[index].at,
+        what: What::Ticks(block),
+    };
+    events.insert(index, spike.clone());
+    let count = |events| analyse(&script.outline(), &facts(), ANCHOR, events).spikes_total;
+    assert_eq!(count(events.clone()), Some(9));
+    events.insert(index + 3, spike);
+    assert_eq!(count(events), Some(10));
+}
+
+#[test]
 fn percentiles_of_a_phase_are_those_of_all_its_windows_together() {
     let script = Script::default();
     let mut all = crate::event::Histogram::new();
