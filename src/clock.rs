@@ -43,10 +43,7 @@ impl Moment {
 
     /// Milliseconds since the start, with fractions.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "2^53 ns are 104 days, and only prints lose"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "2^53 ns are 104 days, and only prints lose")]
     pub fn as_millis_f64(self) -> f64 {
         self.0 as f64 / 1e6
     }
@@ -120,34 +117,17 @@ impl Clock {
     /// Starts a run: this instant is [`Moment::START`].
     #[must_use]
     pub fn start() -> Self {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let anchor = Anchor {
-            monotonic_ns: monotonic_ns(),
-            unix_ns: nanos(unix),
-        };
-        Self {
-            anchor,
-            source: Source::Monotonic,
-        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let anchor = Anchor { monotonic_ns: monotonic_ns(), unix_ns: nanos(unix) };
+        Self { anchor, source: Source::Monotonic }
     }
 
     /// A clock that stands still until its [`Hand`] moves it.
     #[must_use]
     pub fn by_hand() -> (Self, Hand) {
         let shared = Arc::new(AtomicU64::new(0));
-        let anchor = Anchor {
-            monotonic_ns: 0,
-            unix_ns: 0,
-        };
-        (
-            Self {
-                anchor,
-                source: Source::Hand(shared.clone()),
-            },
-            Hand(shared),
-        )
+        let anchor = Anchor { monotonic_ns: 0, unix_ns: 0 };
+        (Self { anchor, source: Source::Hand(shared.clone()) }, Hand(shared))
     }
 
     /// The time since the start.

@@ -56,11 +56,14 @@
 //! Risk is judged on *unreclaimable* memory, never on page cache. Inside a spike it is known only
 //! between bounds; both are kept, and the upper one decides.
 
+pub mod analysis;
 pub mod cgroup;
 pub mod clock;
 pub mod event;
+pub mod judge;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod runtime;
 pub mod sample;
 pub mod units;

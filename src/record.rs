@@ -51,11 +51,7 @@ mod fixtures {
 
     /// A header for tests.
     pub(super) fn header() -> Header {
-        let limits = LimitsOutline {
-            memory: Limit::Unlimited,
-            cpus: None,
-            pids: None,
-        };
+        let limits = LimitsOutline { memory: Limit::Unlimited, cpus: None, pids: None };
         let outline = Outline {
             name: "test".to_owned(),
             limits,
@@ -66,10 +62,6 @@ mod fixtures {
             steps: Vec::new(),
             thresholds: Vec::new(),
         };
-        Header {
-            anchor: Clock::start().anchor(),
-            outline,
-            facts: RunFacts::default(),
-        }
+        Header { anchor: Clock::start().anchor(), outline, facts: RunFacts::default() }
     }
 }

@@ -199,13 +199,7 @@ impl Runtime {
             },
         };
         let (run_id, clock) = (run_id.to_owned(), clock.clone());
-        Ok(Self {
-            kind,
-            notes,
-            run_id,
-            clock,
-            budget: *budget,
-        })
+        Ok(Self { kind, notes, run_id, clock, budget: *budget })
     }
 
     /// `docker` or `native`.
@@ -295,12 +289,7 @@ impl Runtime {
                 (place, PreparedKind::Native(ready))
             }
         };
-        Ok(Prepared {
-            place,
-            life,
-            output,
-            inner,
-        })
+        Ok(Prepared { place, life, output, inner })
     }
 
     /// Removes what was prepared and shall not start.
@@ -324,18 +313,8 @@ impl Runtime {
     /// # Errors
     /// When it can't be started; nothing of it is left then.
     pub async fn start(&self, prepared: Prepared) -> Result<Target, Error> {
-        let Prepared {
-            place,
-            life,
-            output,
-            inner,
-        } = prepared;
-        let watched = Watched {
-            life,
-            place,
-            output,
-            clock: self.clock.clone(),
-        };
+        let Prepared { place, life, output, inner } = prepared;
+        let watched = Watched { life, place, output, clock: self.clock.clone() };
         match (&self.kind, inner) {
             (Kind::Docker(docker), PreparedKind::Docker(created)) => {
                 docker.start(created, watched).await
@@ -450,9 +429,7 @@ struct Watched {
 /// Refuses a debug build that was not asked for.
 fn check_release(target: &TargetPlan, program: &build::Program) -> Result<(), Error> {
     if program.release == ReleaseBuild::No && !target.allow_debug {
-        return Err(Error::DebugBuild {
-            evidence: program.evidence.clone(),
-        });
+        return Err(Error::DebugBuild { evidence: program.evidence.clone() });
     }
     Ok(())
 }

@@ -11,11 +11,7 @@ const PHASE: &str = "[startup]\ntrials = 1\nsettle = \"200ms\"\n\
 fn check(ended: &Ended, code: i32, parts: &[&str]) {
     ended.expect_code(code);
     for part in parts {
-        assert!(
-            ended.stderr.contains(part),
-            "no `{part}` in:\n{}",
-            ended.stderr
-        );
+        assert!(ended.stderr.contains(part), "no `{part}` in:\n{}", ended.stderr);
     }
     assert_eq!(left_behind(), Vec::<String>::new());
 }
@@ -35,14 +31,7 @@ fn all_faults_of_a_scenario_come_in_one_go() {
     check(
         &ended,
         2,
-        &[
-            "limitz",
-            "limits",
-            "64 potatoes",
-            "no-such-file.json",
-            "10 parsecs",
-            "highwater.toml:",
-        ],
+        &["limitz", "limits", "64 potatoes", "no-such-file.json", "10 parsecs", "highwater.toml:"],
     );
 }
 
@@ -63,11 +52,7 @@ fn a_docker_socket_that_nobody_answers() {
         .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
         .output()
         .unwrap();
-    check(
-        &bench.ended(&output),
-        3,
-        &["/nonexistent/docker.sock", "--runtime native"],
-    );
+    check(&bench.ended(&output), 3, &["/nonexistent/docker.sock", "--runtime native"]);
 }
 
 #[test]
@@ -80,19 +65,12 @@ fn an_image_that_is_not_there() {
         "highwater.toml",
         &format!("[target]\nimage = \"highwater-no-such-image:1\"\nport = 8080\n{PHASE}"),
     );
-    check(
-        &bench.run(&["run", "--runtime", "docker"]),
-        4,
-        &["highwater-no-such-image:1"],
-    );
+    check(&bench.run(&["run", "--runtime", "docker"]), 4, &["highwater-no-such-image:1"]);
 }
 
 #[test]
 fn targets_that_exit_at_once_or_never_get_ready() {
-    for runtime in Runtime::BOTH
-        .into_iter()
-        .filter(|runtime| runtime.is_there())
-    {
+    for runtime in Runtime::BOTH.into_iter().filter(|runtime| runtime.is_there()) {
         let bench = Bench::new();
         bench.scenario(&["exits", "--code", "7"], PHASE);
         let ended = bench.run(&["run", "--runtime", runtime.name(), "--out", "exits"]);
@@ -107,10 +85,7 @@ fn targets_that_exit_at_once_or_never_get_ready() {
 #[test]
 fn a_limit_below_what_the_runtime_allows() {
     let bench = Bench::new();
-    bench.scenario(
-        &["steady"],
-        &format!("limits = {{ memory = \"1MiB\" }}\n{PHASE}"),
-    );
+    bench.scenario(&["steady"], &format!("limits = {{ memory = \"1MiB\" }}\n{PHASE}"));
     check(&bench.run(&["run"]), 2, &["1 MiB", "6 MiB"]);
 }
 
@@ -119,16 +94,8 @@ fn a_directory_that_cannot_be_written() {
     let bench = Bench::new();
     bench.scenario(&["steady"], PHASE);
     bench.write("a-file", "");
-    check(
-        &bench.run(&["run", "--out", "a-file/out"]),
-        3,
-        &["a-file/out", "--out"],
-    );
-    check(
-        &bench.run(&["run", "--out", "/proc/out"]),
-        3,
-        &["/proc/out", "--out"],
-    );
+    check(&bench.run(&["run", "--out", "a-file/out"]), 3, &["a-file/out", "--out"]);
+    check(&bench.run(&["run", "--out", "/proc/out"]), 3, &["/proc/out", "--out"]);
 }
 
 #[test]
@@ -147,15 +114,7 @@ fn a_debug_build_is_refused() {
 #[test]
 fn unknown_flags_and_verbs() {
     let bench = Bench::new();
-    check(
-        &bench.run(&["run", "--memroy", "1MiB"]),
-        2,
-        &["--memroy", "--memory"],
-    );
+    check(&bench.run(&["run", "--memroy", "1MiB"]), 2, &["--memroy", "--memory"]);
     check(&bench.run(&["walk"]), 2, &["walk"]);
-    check(
-        &bench.run(&["run", "--memory", "12 apples", "--bin", "x"]),
-        2,
-        &["12 apples"],
-    );
+    check(&bench.run(&["run", "--memory", "12 apples", "--bin", "x"]), 2, &["12 apples"]);
 }

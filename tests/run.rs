@@ -16,30 +16,18 @@ fn idle_phase(seconds: u32) -> String {
 }
 
 fn reason<'a>(json: &'a Value, id: &str) -> Option<&'a Value> {
-    json["reasons"]
-        .as_array()?
-        .iter()
-        .find(|reason| reason["id"] == id)
+    json["reasons"].as_array()?.iter().find(|reason| reason["id"] == id)
 }
 
 fn on_each_runtime(test: impl Fn(Runtime)) {
-    for runtime in Runtime::BOTH
-        .into_iter()
-        .filter(|runtime| runtime.is_there())
-    {
+    for runtime in Runtime::BOTH.into_iter().filter(|runtime| runtime.is_there()) {
         test(runtime);
-        assert_eq!(
-            left_behind(),
-            Vec::<String>::new(),
-            "left behind by {runtime:?}"
-        );
+        assert_eq!(left_behind(), Vec::<String>::new(), "left behind by {runtime:?}");
     }
 }
 
 fn bytes(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is no size"))
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no size"))
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -49,13 +37,7 @@ fn a_healthy_service_passes_and_every_part_is_filled() {
     on_each_runtime(|runtime| {
         let bench = Bench::new();
         bench.scenario(
-            &[
-                "mixed",
-                "--startup-peak-mib",
-                "48",
-                "--startup-hold-ms",
-                "300",
-            ],
+            &["mixed", "--startup-peak-mib", "48", "--startup-hold-ms", "300"],
             &format!(
                 "limits = {{ memory = \"128MiB\" }}\nready = {{ http = \"/health\" }}\n\
                  [startup]\ntrials = 2\nsettle = \"500ms\"\n\
@@ -88,19 +70,8 @@ fn a_healthy_service_passes_and_every_part_is_filled() {
         assert!(bytes(&burst["traffic"]["bytes_sent"]) > 210 * 200 * 1024);
         assert!(bytes(&json["memory"]["peak_bytes"]) > bytes(&json["memory"]["rss_peak_bytes"]));
         assert_eq!(json["memory"]["oom_kills"], 0);
-        assert!(
-            json["thresholds"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|rule| rule["pass"] == true)
-        );
-        assert!(
-            json["sampler"]["peak_method"]
-                .as_str()
-                .unwrap()
-                .ends_with("-reset")
-        );
+        assert!(json["thresholds"].as_array().unwrap().iter().all(|rule| rule["pass"] == true));
+        assert!(json["sampler"]["peak_method"].as_str().unwrap().ends_with("-reset"));
         assert!(ended.out.join("timeline.svg").exists());
         assert!(ended.out.join("recording.db").exists());
     });
@@ -124,10 +95,7 @@ fn every_spike_of_a_mebibyte_is_in_the_report() {
                 "--after-ms",
                 "1000",
             ],
-            &format!(
-                "limits = {{ memory = \"64MiB\" }}\n[startup]\ntrials = 0\n{}",
-                idle_phase(4)
-            ),
+            &format!("limits = {{ memory = \"64MiB\" }}\n[startup]\ntrials = 0\n{}", idle_phase(4)),
         );
         let ended = bench.run_scenario(runtime);
         let json = ended.expect_code(0).json();
@@ -144,10 +112,7 @@ fn every_spike_of_a_mebibyte_is_in_the_report() {
             .iter()
             .filter(|spike| bytes(&spike["rise_bytes"]).abs_diff(MIB) <= allowed)
             .count();
-        assert!(
-            right >= 50,
-            "{right} of 50 spikes found on {runtime:?}: {seen:#?}"
-        );
+        assert!(right >= 50, "{right} of 50 spikes found on {runtime:?}: {seen:#?}");
         assert!(seen.len() <= 52, "spikes that were none: {seen:#?}");
     });
 }
@@ -165,21 +130,13 @@ fn an_oom_kill_fails_with_its_time_and_phase() {
         );
         let begun = Instant::now();
         let json = bench.run_scenario(runtime).expect_code(1).json();
-        assert!(
-            begun.elapsed() < Duration::from_secs(15),
-            "the run stops at the kill"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(15), "the run stops at the kill");
         assert_eq!(json["verdict"], "fail");
         let kill = reason(&json, "oom_kill").expect("a reason");
         assert!(kill["at_ms"].as_f64().unwrap() > 1000.0, "{kill}");
         assert!(kill["text"].as_str().unwrap().contains("idle"), "{kill}");
         assert_eq!(json["memory"]["oom_kills"], 1);
-        assert!(
-            !json["memory"]["oom_evidence"]
-                .as_array()
-                .unwrap()
-                .is_empty()
-        );
+        assert!(!json["memory"]["oom_evidence"].as_array().unwrap().is_empty());
     });
 }
 
@@ -189,10 +146,7 @@ fn a_kill_in_startup_is_repeated_without_a_limit() {
         let bench = Bench::new();
         bench.scenario(
             &["startup", "--peak-mib", "80", "--hold-ms", "100"],
-            &format!(
-                "limits = {{ memory = \"32MiB\" }}\n{QUICK_STARTUP}{}",
-                idle_phase(2)
-            ),
+            &format!("limits = {{ memory = \"32MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(2)),
         );
         let json = bench.run_scenario(runtime).expect_code(1).json();
         let trials = json["startup"]["trials"].as_array().unwrap();
@@ -209,10 +163,7 @@ fn a_killed_child_in_a_living_container_is_found() {
         let bench = Bench::new();
         bench.scenario(
             &["forking", "--after-ms", "1000"],
-            &format!(
-                "limits = {{ memory = \"48MiB\" }}\n[startup]\ntrials = 0\n{}",
-                idle_phase(5)
-            ),
+            &format!("limits = {{ memory = \"48MiB\" }}\n[startup]\ntrials = 0\n{}", idle_phase(5)),
         );
         let json = bench.run_scenario(runtime).expect_code(1).json();
         assert!(reason(&json, "oom_kill").is_some(), "{json:#}");
@@ -225,10 +176,7 @@ fn a_kill_by_another_signal_is_no_oom_kill() {
         let bench = Bench::new();
         bench.scenario(
             &["exits", "--signal", "9", "--after-ms", "1000"],
-            &format!(
-                "limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}",
-                idle_phase(3)
-            ),
+            &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(3)),
         );
         let ended = bench.run_scenario(runtime);
         let json = ended.expect_code(4).json();
@@ -252,10 +200,7 @@ fn page_cache_at_the_limit_is_no_risk() {
         );
         let json = bench.run_scenario(runtime).expect_code(0).json();
         assert_eq!(json["verdict"], "pass", "{json:#}");
-        assert!(
-            bytes(&json["memory"]["peak_bytes"]) > 40 * MIB,
-            "the cache fills the limit"
-        );
+        assert!(bytes(&json["memory"]["peak_bytes"]) > 40 * MIB, "the cache fills the limit");
         let risk = bytes(&json["memory"]["unreclaimable_peak_bytes"]);
         assert!(risk < 24 * MIB, "{risk} called unreclaimable");
     });
@@ -268,10 +213,7 @@ fn ctrl_c_stops_reports_and_leaves_nothing() {
             let bench = Bench::new();
             bench.scenario(
                 &["steady"],
-                &format!(
-                    "limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}",
-                    idle_phase(60)
-                ),
+                &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(60)),
             );
             let child =
                 bench.spawn(&["run", "--runtime", runtime.name(), "--out", "out", "--json"]);
@@ -291,10 +233,7 @@ fn an_old_run_is_reported_again_with_the_same_numbers() {
         let bench = Bench::new();
         bench.scenario(
             &["steady", "--base-mib", "20"],
-            &format!(
-                "limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}",
-                idle_phase(1)
-            ),
+            &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(1)),
         );
         let first = bench.run_scenario(runtime);
         let again = bench.run(&["report", "out", "--json"]);

@@ -17,10 +17,7 @@ use support::harness::{self, left_behind};
 
 fn plan(args: &[&str]) -> TargetPlan {
     TargetPlan {
-        source: TargetSource::Binary {
-            path: support::fixtures().to_owned(),
-            base: None,
-        },
+        source: TargetSource::Binary { path: support::fixtures().to_owned(), base: None },
         port: 8080,
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         env: Vec::new(),
@@ -29,10 +26,7 @@ fn plan(args: &[&str]) -> TargetPlan {
         user: None,
         extra_hosts: Vec::new(),
         ready: ReadyPlan {
-            check: ReadyCheck::Http {
-                path: "/health".to_owned(),
-                status: 200,
-            },
+            check: ReadyCheck::Http { path: "/health".to_owned(), status: 200 },
             within: Duration::from_secs(10),
         },
         limits: TargetLimits {
@@ -40,10 +34,7 @@ fn plan(args: &[&str]) -> TargetPlan {
             cpus: Some(1.0),
             pids: Some(64),
         },
-        stop: StopPlan {
-            signal: "SIGTERM".to_owned(),
-            within: Duration::from_secs(5),
-        },
+        stop: StopPlan { signal: "SIGTERM".to_owned(), within: Duration::from_secs(5) },
         allow_debug: false,
     }
 }
@@ -61,32 +52,18 @@ async fn start(choice: Choice, args: &[&str]) -> Started {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::start();
     let run_id = format!("{:08x}", rand::random::<u32>());
-    let runtime = Runtime::connect(choice, &run_id, &Budget::default(), &clock)
-        .await
-        .unwrap();
+    let runtime = Runtime::connect(choice, &run_id, &Budget::default(), &clock).await.unwrap();
     let plan = plan(args);
     let built = runtime.build(&plan, dir.path(), &|_| {}).await.unwrap();
-    let prepared = runtime
-        .prepare(&built, &plan, LifeId(0), "one", plan.limits.memory)
-        .await
-        .unwrap();
+    let prepared =
+        runtime.prepare(&built, &plan, LifeId(0), "one", plan.limits.memory).await.unwrap();
     assert!(!prepared.place.leaf.as_os_str().is_empty());
     let target = runtime.start(prepared).await.unwrap();
-    Started {
-        runtime,
-        target,
-        plan,
-        clock,
-        dir,
-    }
+    Started { runtime, target, plan, clock, dir }
 }
 
 async fn end(started: Started) -> (Vec<Event>, Option<Bytes>) {
-    let Started {
-        runtime,
-        mut target,
-        ..
-    } = started;
+    let Started { runtime, mut target, .. } = started;
     let mut receiver = target.take_events().unwrap();
     runtime.stop(&mut target).await.unwrap();
     let peak = runtime.remove(target).await.unwrap();
@@ -134,24 +111,14 @@ async fn a_life_becomes_ready_ends_when_asked_and_leaves_nothing() {
     for choice in choices() {
         let started = start(choice, &["steady", "--base-mib", "20"]).await;
         let ready = &started.plan.ready;
-        let at = started
-            .runtime
-            .wait_ready(&started.target, ready, &started.clock)
-            .await
-            .unwrap();
+        let at = started.runtime.wait_ready(&started.target, ready, &started.clock).await.unwrap();
         assert!(at <= started.clock.now());
-        assert!(
-            started.target.netns().is_some(),
-            "root enters the network namespace"
-        );
+        assert!(started.target.netns().is_some(), "root enters the network namespace");
         let dir = started.dir.path().to_owned();
         let keep = tempfile::tempdir().unwrap();
         std::fs::copy(dir.join("target-one.log"), keep.path().join("early")).unwrap();
         let dirs = started.target.cgroup_dirs();
-        assert!(
-            dirs.iter().any(|dir| dir.join("cgroup.procs").exists()),
-            "{dirs:?}"
-        );
+        assert!(dirs.iter().any(|dir| dir.join("cgroup.procs").exists()), "{dirs:?}");
         let (events, peak) = end(started).await;
         assert_eq!(exit_code(&events), Some(0), "{choice:?}: {events:?}");
         assert_eq!(kills(&events), []);
@@ -165,10 +132,8 @@ async fn an_oom_kill_is_told_of_and_another_kill_is_not_called_one() {
     let _turn = harness::turn();
     for choice in choices() {
         let mut started = start(choice, &["oom", "--at-startup", "--mib-per-s", "400"]).await;
-        let error = started
-            .runtime
-            .wait_ready(&started.target, &started.plan.ready, &started.clock)
-            .await;
+        let error =
+            started.runtime.wait_ready(&started.target, &started.plan.ready, &started.clock).await;
         assert!(error.is_err());
         let mut events = started.target.take_events().unwrap();
         let mut seen = Vec::new();
@@ -201,10 +166,7 @@ async fn an_early_end_is_told_with_the_last_lines() {
             .unwrap_err();
         let text = error.to_string();
         assert_eq!(error.kind(), ErrorKind::Target);
-        assert!(
-            text.contains("exit code 7") && text.contains("    | "),
-            "{choice:?}: {text}"
-        );
+        assert!(text.contains("exit code 7") && text.contains("    | "), "{choice:?}: {text}");
         let dir = started.dir.path().to_owned();
         started.runtime.remove(started.target).await.unwrap();
         assert!(!log_in(&dir).is_empty());

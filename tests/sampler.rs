@@ -33,21 +33,13 @@ impl Nest {
         let resets = vec![root.join("a"), root.join("a/b")];
         let leaf = root.join("a/b/app");
         fs::create_dir_all(&leaf).unwrap();
-        let place = Place {
-            version: Version::V1,
-            lifetime: Some(root.clone()),
-            resets,
-            leaf,
-        };
+        let place = Place { version: Version::V1, lifetime: Some(root.clone()), resets, leaf };
         Some(Self { root, place })
     }
 
     /// Runs a fixture service inside, from its first instruction on.
     fn run(&self, arguments: &[&str]) -> Child {
-        let enter = format!(
-            "echo 0 > {}/cgroup.procs; exec \"$@\"",
-            self.place.leaf.display()
-        );
+        let enter = format!("echo 0 > {}/cgroup.procs; exec \"$@\"", self.place.leaf.display());
         Command::new("sh")
             .args(["-c", &enter, "sh"])
             .arg(support::fixtures())
@@ -61,12 +53,7 @@ impl Nest {
 
 impl Drop for Nest {
     fn drop(&mut self) {
-        for dir in [
-            &self.place.leaf,
-            &self.place.resets[1],
-            &self.place.resets[0],
-            &self.root,
-        ] {
+        for dir in [&self.place.leaf, &self.place.resets[1], &self.place.resets[0], &self.root] {
             for _ in 0..100 {
                 if fs::remove_dir(dir).is_ok() || !dir.exists() {
                     break;
@@ -143,17 +130,13 @@ fn rise_seen(sampled: &Sampled, spike: &serde_json::Value) -> Bytes {
     let origin = sampled.clock.anchor().monotonic_ns;
     let time = |key: &str| spike[key].as_u64().unwrap() - origin;
     let (start, end) = (time("start_ns"), time("end_ns"));
-    let after = sampled
-        .ticks
-        .partition_point(|tick| tick.at.as_nanos() < start);
+    let after = sampled.ticks.partition_point(|tick| tick.at.as_nanos() < start);
     let floor = sampled.ticks[after.saturating_sub(3)..after]
         .iter()
         .map(|tick| tick.usage)
         .min()
         .unwrap_or_default();
-    let last = sampled
-        .ticks
-        .partition_point(|tick| tick.at.as_nanos() <= end);
+    let last = sampled.ticks.partition_point(|tick| tick.at.as_nanos() <= end);
     let top = sampled.ticks[after..=last.min(sampled.ticks.len() - 1)]
         .iter()
         .map(|tick| tick.peak)
@@ -181,11 +164,7 @@ fn every_spike_of_a_mebibyte_is_seen_with_its_height() {
         "200",
     ];
     let sampled = sample(&nest, &arguments, Duration::from_millis(2000));
-    let spikes: Vec<_> = sampled
-        .log
-        .iter()
-        .filter(|line| line["event"] == "spike")
-        .collect();
+    let spikes: Vec<_> = sampled.log.iter().filter(|line| line["event"] == "spike").collect();
     assert_eq!(spikes.len(), 50);
     let allowed = (Bytes::from_kib(512) + sampled.slack).get();
     for spike in spikes {
@@ -211,9 +190,6 @@ fn ticks_read_and_missed_add_up_to_the_time_sampled() {
     let last = sampled.ticks.last().unwrap().at;
     let due = last.since(first).as_millis() as u64 + 1;
     let counted = report.ticks + report.missed_ticks;
-    assert!(
-        counted.abs_diff(due) <= 1,
-        "{counted} ticks counted, {due} due"
-    );
+    assert!(counted.abs_diff(due) <= 1, "{counted} ticks counted, {due} due");
     assert_eq!(sampled.ticks.len() as u64, report.ticks);
 }

@@ -33,10 +33,8 @@ impl Hierarchies {
     /// When none accounts for memory.
     pub fn discover() -> Result<Self, Error> {
         let path = Path::new("/proc/self/mountinfo");
-        let text = fs::read_to_string(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Self::from_mountinfo(&text, |point| {
             fs::read_to_string(point.join("cgroup.controllers")).unwrap_or_default()
         })
@@ -52,9 +50,7 @@ impl Hierarchies {
         unified_controllers: impl Fn(&Path) -> String,
     ) -> Result<Self, Error> {
         let mounts: Vec<Mount> = text.lines().filter_map(parse_mount).collect();
-        let v1 = mounts
-            .iter()
-            .position(|mount| mount.controllers.iter().any(|c| c == "memory"));
+        let v1 = mounts.iter().position(|mount| mount.controllers.iter().any(|c| c == "memory"));
         let v2 = || {
             mounts.iter().position(|mount| {
                 let controllers = || unified_controllers(&mount.point);
@@ -65,11 +61,7 @@ impl Hierarchies {
             Some(index) => (index, Version::V1),
             None => (v2().ok_or(Error::NoMemory)?, Version::V2),
         };
-        Ok(Self {
-            mounts,
-            memory,
-            version,
-        })
+        Ok(Self { mounts, memory, version })
     }
 
     /// Which version accounts for memory.
@@ -87,19 +79,13 @@ impl Hierarchies {
     /// The directories that a group has or could have, one a hierarchy.
     #[must_use]
     pub fn all_dirs(&self, group: &str) -> Vec<PathBuf> {
-        self.mounts
-            .iter()
-            .map(|mount| join(&mount.point, group))
-            .collect()
+        self.mounts.iter().map(|mount| join(&mount.point, group)).collect()
     }
 
     /// The directory of a group in the hierarchy that has a controller.
     #[must_use]
     pub fn dir_with(&self, controller: &str, group: &str) -> Option<PathBuf> {
-        let v1 = self
-            .mounts
-            .iter()
-            .find(|mount| mount.controllers.iter().any(|c| c == controller));
+        let v1 = self.mounts.iter().find(|mount| mount.controllers.iter().any(|c| c == controller));
         let unified = || self.mounts.iter().find(|mount| mount.unified);
         let mount = match self.version {
             Version::V1 => v1,
@@ -136,24 +122,14 @@ fn parse_mount(line: &str) -> Option<Mount> {
     let controllers = if unified {
         Vec::new()
     } else {
-        options
-            .split(',')
-            .filter(|name| !matches!(*name, "rw" | "ro"))
-            .map(str::to_owned)
-            .collect()
+        options.split(',').filter(|name| !matches!(*name, "rw" | "ro")).map(str::to_owned).collect()
     };
-    Some(Mount {
-        point: PathBuf::from(point),
-        controllers,
-        unified,
-    })
+    Some(Mount { point: PathBuf::from(point), controllers, unified })
 }
 
 /// Spaces and such stand as octal escapes in mountinfo.
 fn unescape(text: &str) -> String {
-    text.replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\134", "\\")
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 }
 
 /// The group in a `/proc/PID/cgroup`: the line of the `memory` controller on v1, `0::` on v2.
@@ -183,10 +159,7 @@ mod tests {
     fn on_a_hybrid_host_memory_is_v1() {
         let found = Hierarchies::from_mountinfo(HYBRID, |_| "cpu io".to_owned()).unwrap();
         assert_eq!(found.version(), Version::V1);
-        assert_eq!(
-            found.memory_dir("/a/b"),
-            Path::new("/sys/fs/cgroup/memory/a/b")
-        );
+        assert_eq!(found.memory_dir("/a/b"), Path::new("/sys/fs/cgroup/memory/a/b"));
         assert_eq!(
             found.dir_with("cpuacct", "/x").unwrap(),
             Path::new("/sys/fs/cgroup/cpu,cpuacct/x")
@@ -207,10 +180,7 @@ mod tests {
     fn finds_the_group_of_a_process() {
         let text = "12:cpu,cpuacct:/x\n5:memory:/docker/abc\n0::/system.slice/docker.service\n";
         assert_eq!(group_in(text, Version::V1).unwrap(), "/docker/abc");
-        assert_eq!(
-            group_in(text, Version::V2).unwrap(),
-            "/system.slice/docker.service"
-        );
+        assert_eq!(group_in(text, Version::V2).unwrap(), "/system.slice/docker.service");
         assert_eq!(group_in("", Version::V1), None);
     }
 }

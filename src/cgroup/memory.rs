@@ -23,9 +23,7 @@ const BUFFER: usize = 8192;
 /// Whether a failed reading means that the cgroup no longer exists.
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
-    [Errno::ENODEV, Errno::ENOENT]
-        .iter()
-        .any(|gone| error.raw_os_error() == Some(*gone as i32))
+    [Errno::ENODEV, Errno::ENOENT].iter().any(|gone| error.raw_os_error() == Some(*gone as i32))
 }
 
 /// One file that holds a single number.
@@ -38,11 +36,7 @@ impl NumberFile {
     }
 
     fn open_writable(path: &Path) -> io::Result<Self> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map(Self)
+        OpenOptions::new().read(true).write(true).open(path).map(Self)
     }
 
     fn read(&self) -> io::Result<u64> {
@@ -108,12 +102,7 @@ impl TickReader {
         };
         let usage = NumberFile::open(&inner.join(level))?;
         let marks: Vec<_> = match version {
-            Version::V1 => nested
-                .iter()
-                .rev()
-                .take(2)
-                .map(|dir| dir.join(mark))
-                .collect(),
+            Version::V1 => nested.iter().rev().take(2).map(|dir| dir.join(mark)).collect(),
             Version::V2 => vec![inner.join(mark); 2],
         };
         let resettable = |path: &std::path::PathBuf| {
@@ -123,29 +112,14 @@ impl TickReader {
             io::Result::Ok(file)
         };
         if may_reset && let Ok(peaks) = marks.iter().map(resettable).collect() {
-            return Ok(Self {
-                usage,
-                peaks,
-                source: PeakSource::Reset,
-                mark: 0,
-            });
+            return Ok(Self { usage, peaks, source: PeakSource::Reset, mark: 0 });
         }
         if let Ok(lifetime) = NumberFile::open(&marks[0]) {
             let mark = lifetime.read()?;
             let (peaks, source) = (vec![lifetime], PeakSource::Lifetime);
-            return Ok(Self {
-                usage,
-                peaks,
-                source,
-                mark,
-            });
+            return Ok(Self { usage, peaks, source, mark });
         }
-        Ok(Self {
-            usage,
-            peaks: Vec::new(),
-            source: PeakSource::Sampled,
-            mark: 0,
-        })
+        Ok(Self { usage, peaks: Vec::new(), source: PeakSource::Sampled, mark: 0 })
     }
 
     /// How peaks are known.
@@ -176,10 +150,7 @@ impl TickReader {
             }
         }
         let usage = self.usage.read()?;
-        Ok(Reading {
-            usage: Bytes::new(usage),
-            peak: Bytes::new(peak.max(usage)),
-        })
+        Ok(Reading { usage: Bytes::new(usage), peak: Bytes::new(peak.max(usage)) })
     }
 }
 
@@ -241,11 +212,7 @@ impl PartsReader {
             Version::V1 => NumberFile::open(&dir.join("memory.kmem.usage_in_bytes")).ok(),
             Version::V2 => None,
         };
-        Ok(Self {
-            version,
-            stat,
-            kernel,
-        })
+        Ok(Self { version, stat, kernel })
     }
 
     /// Reads the parts. They may be some hundred KiB behind: the kernel gathers them by CPU.
@@ -300,9 +267,7 @@ impl LimitReader {
                 hits: File::open(dir.join("memory.failcnt"))?,
                 control: File::open(dir.join("memory.oom_control"))?,
             },
-            Version::V2 => LimitFiles::V2 {
-                events: File::open(dir.join("memory.events"))?,
-            },
+            Version::V2 => LimitFiles::V2 { events: File::open(dir.join("memory.events"))? },
         }))
     }
 
@@ -318,10 +283,7 @@ impl LimitReader {
                 let limit_hits = parse::number(&buffer[..length]).unwrap_or(0);
                 let length = control.read_at(&mut buffer, 0)?;
                 let oom_kills = parse::key(&buffer[..length], b"oom_kill").unwrap_or(0);
-                Ok(LimitCounts {
-                    limit_hits,
-                    oom_kills,
-                })
+                Ok(LimitCounts { limit_hits, oom_kills })
             }
             LimitFiles::V2 { events } => {
                 let length = events.read_at(&mut buffer, 0)?;
@@ -343,16 +305,8 @@ mod tests {
 
     fn v1_level(usage: u64, peak: u64) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(
-            dir.path().join("memory.usage_in_bytes"),
-            format!("{usage}\n"),
-        )
-        .unwrap();
-        fs::write(
-            dir.path().join("memory.max_usage_in_bytes"),
-            format!("{peak}\n"),
-        )
-        .unwrap();
+        fs::write(dir.path().join("memory.usage_in_bytes"), format!("{usage}\n")).unwrap();
+        fs::write(dir.path().join("memory.max_usage_in_bytes"), format!("{peak}\n")).unwrap();
         dir
     }
 
@@ -365,13 +319,7 @@ mod tests {
         fs::write(outer.path().join("memory.max_usage_in_bytes"), "700\n").unwrap();
         fs::write(inner.path().join("memory.max_usage_in_bytes"), "600\n").unwrap();
         let reading = reader.read().unwrap();
-        assert_eq!(
-            reading,
-            Reading {
-                usage: Bytes::new(90),
-                peak: Bytes::new(700)
-            }
-        );
+        assert_eq!(reading, Reading { usage: Bytes::new(90), peak: Bytes::new(700) });
         for dir in dirs {
             let left = fs::read_to_string(dir.join("memory.max_usage_in_bytes")).unwrap();
             assert!(left.starts_with('0'), "{left}");

@@ -13,9 +13,7 @@ pub fn number(text: &[u8]) -> Option<u64> {
 /// The value of a key in a file of `key value` lines.
 #[must_use]
 pub fn key(text: &[u8], wanted: &[u8]) -> Option<u64> {
-    pairs(text)
-        .find(|(name, _)| *name == wanted)
-        .map(|(_, value)| value)
+    pairs(text).find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
 /// The `key value` lines of a file whose value is a number.
@@ -32,10 +30,7 @@ fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], u64)> {
 /// The `total_` lines hold the children's.
 #[must_use]
 pub fn stat_v1(text: &[u8], kernel: Bytes) -> Parts {
-    let mut parts = Parts {
-        kernel_high: kernel,
-        ..Parts::default()
-    };
+    let mut parts = Parts { kernel_high: kernel, ..Parts::default() };
     let mut cache_with_shmem = Bytes::ZERO;
     for (name, value) in pairs(text) {
         let value = Bytes::new(value);
@@ -85,12 +80,8 @@ pub fn stat_v2(text: &[u8]) -> Parts {
 /// The cumulative stall time of the `some` line of a PSI file, in microseconds.
 #[must_use]
 pub fn psi_some_us(text: &[u8]) -> Option<u64> {
-    let line = text
-        .split(|byte| *byte == b'\n')
-        .find(|line| line.starts_with(b"some "))?;
-    let total = line
-        .split(|byte| *byte == b' ')
-        .find_map(|field| field.strip_prefix(b"total="))?;
+    let line = text.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"some "))?;
+    let total = line.split(|byte| *byte == b' ').find_map(|field| field.strip_prefix(b"total="))?;
     number(total)
 }
 
@@ -130,17 +121,8 @@ mod tests {
     fn reads_pressure_and_keys() {
         let text = b"some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.0 total=9\n";
         assert_eq!(psi_some_us(text), Some(1234));
-        assert_eq!(
-            key(b"low 0\nmax 7\noom 1\noom_kill 2\n", b"oom_kill"),
-            Some(2)
-        );
-        assert_eq!(
-            key(
-                b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-                b"oom_kill"
-            ),
-            Some(3)
-        );
+        assert_eq!(key(b"low 0\nmax 7\noom 1\noom_kill 2\n", b"oom_kill"), Some(2));
+        assert_eq!(key(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", b"oom_kill"), Some(3));
     }
 
     proptest! {

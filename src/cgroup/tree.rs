@@ -53,10 +53,7 @@ impl Tree {
     /// # Errors
     /// When we may not make groups here.
     pub fn create(hierarchies: &Hierarchies, run_id: &str) -> Result<Self, Error> {
-        let tree = Self {
-            hierarchies: hierarchies.clone(),
-            group: format!("/{PREFIX}{run_id}"),
-        };
+        let tree = Self { hierarchies: hierarchies.clone(), group: format!("/{PREFIX}{run_id}") };
         tree.make(&tree.group)?;
         Ok(tree)
     }
@@ -85,21 +82,13 @@ impl Tree {
         let dir = |group: &String| self.hierarchies.memory_dir(group);
         let (lifetime, resets) = (dir(&outer), groups.iter().map(dir).collect());
         let inner = groups.last().cloned().unwrap_or_else(|| outer.clone());
-        Ok(Nest {
-            outer,
-            inner,
-            lifetime,
-            resets,
-        })
+        Ok(Nest { outer, inner, lifetime, resets })
     }
 
     /// Makes one group in the hierarchy that accounts for memory.
     fn make(&self, group: &str) -> Result<(), Error> {
         let path = self.hierarchies.memory_dir(group);
-        fs::create_dir_all(&path).map_err(|source| Error::Make {
-            path: path.clone(),
-            source,
-        })?;
+        fs::create_dir_all(&path).map_err(|source| Error::Make { path: path.clone(), source })?;
         match self.hierarchies.version() {
             // Since 5.11 always so; before, charges of children must be asked to count here too.
             Version::V1 => drop(fs::write(path.join("memory.use_hierarchy"), "1")),
@@ -118,10 +107,7 @@ impl Tree {
     /// When it can't be made or limited.
     pub fn limited_leaf(&self, nest: &Nest, limits: &GroupLimits) -> Result<String, Error> {
         let group = format!("{}/app", nest.inner);
-        let refused = |source| Error::Limit {
-            group: group.clone(),
-            source,
-        };
+        let refused = |source| Error::Limit { group: group.clone(), source };
         let controllers = ["memory", "cpu", "cpuacct", "pids"];
         let v2 = self.hierarchies.version() == Version::V2;
         let wanted = controllers.iter().filter(|name| !v2 || **name != "cpuacct");
@@ -132,10 +118,7 @@ impl Tree {
         }
         if let Some(cpus) = limits.cpus {
             let period = 100_000_u32;
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "a scenario's cpus are below 10^6"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "a scenario's cpus are below 10^6")]
             let quota = (cpus * f64::from(period)).round() as i64;
             builder = builder.cpu().period(u64::from(period)).quota(quota).done();
         }
@@ -156,10 +139,9 @@ impl Tree {
     fn forbid_swap(&self, group: &str, memory: Bytes) {
         let dir = self.hierarchies.memory_dir(group);
         let _ = match self.hierarchies.version() {
-            Version::V1 => fs::write(
-                dir.join("memory.memsw.limit_in_bytes"),
-                memory.get().to_string(),
-            ),
+            Version::V1 => {
+                fs::write(dir.join("memory.memsw.limit_in_bytes"), memory.get().to_string())
+            }
             Version::V2 => fs::write(dir.join("memory.swap.max"), "0"),
         };
     }
@@ -192,10 +174,7 @@ impl Tree {
     }
 
     fn remove_group(&self, group: &str) -> Result<(), Error> {
-        self.hierarchies
-            .all_dirs(group)
-            .iter()
-            .try_for_each(|dir| remove_dir(dir))
+        self.hierarchies.all_dirs(group).iter().try_for_each(|dir| remove_dir(dir))
     }
 }
 
@@ -225,13 +204,7 @@ pub fn runs_with_groups(hierarchies: &Hierarchies) -> Vec<String> {
         .filter_map(|root| fs::read_dir(root).ok())
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            entry
-                .file_name()
-                .to_str()?
-                .strip_prefix(PREFIX)
-                .map(str::to_owned)
-        })
+        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix(PREFIX).map(str::to_owned))
         .collect();
     runs.sort();
     runs.dedup();
@@ -243,11 +216,7 @@ pub fn runs_with_groups(hierarchies: &Hierarchies) -> Vec<String> {
 /// # Errors
 /// When a group stays.
 pub fn remove_run(hierarchies: &Hierarchies, run_id: &str) -> Result<(), Error> {
-    Tree {
-        hierarchies: hierarchies.clone(),
-        group: format!("/{PREFIX}{run_id}"),
-    }
-    .remove()
+    Tree { hierarchies: hierarchies.clone(), group: format!("/{PREFIX}{run_id}") }.remove()
 }
 
 /// Sends SIGKILL to every process in a group and the groups below it.
@@ -257,11 +226,7 @@ pub fn kill_all(dir: &Path) {
     }
     for group in groups_below(dir) {
         let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-        for pid in procs
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .filter(|pid| *pid > 1)
-        {
+        for pid in procs.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 1) {
             let pid = nix::unistd::Pid::from_raw(pid);
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
@@ -272,10 +237,7 @@ pub fn kill_all(dir: &Path) {
 fn groups_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if let Ok(entries) = fs::read_dir(dir) {
-        for entry in entries
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()))
-        {
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())) {
             found.extend(groups_below(&entry.path()));
         }
     }
@@ -293,20 +255,15 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
             std::thread::sleep(REMOVE_PAUSE);
         }
         kill_all(dir);
-        let removed = groups_below(dir)
-            .iter()
-            .try_for_each(|group| match fs::remove_dir(group) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            });
+        let removed = groups_below(dir).iter().try_for_each(|group| match fs::remove_dir(group) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
         match removed {
             Ok(()) => return Ok(()),
             Err(error) => last = Some(error),
         }
     }
     let source = last.unwrap_or_else(|| io::Error::other("it stays"));
-    Err(Error::Remove {
-        path: dir.to_owned(),
-        source,
-    })
+    Err(Error::Remove { path: dir.to_owned(), source })
 }

@@ -21,11 +21,7 @@ impl Band {
     /// The band of a single reading.
     #[must_use]
     pub const fn of(value: Bytes) -> Self {
-        Self {
-            min: value,
-            max: value,
-            last: value,
-        }
+        Self { min: value, max: value, last: value }
     }
 
     /// Takes in one more reading.

@@ -53,11 +53,7 @@ impl TickBlock {
             before = now;
         }
         let count = u32::try_from(ticks.len()).expect("a block holds far less than 2^32 ticks");
-        Self {
-            life,
-            count,
-            packed,
-        }
+        Self { life, count, packed }
     }
 
     /// The ticks of the block.
@@ -71,10 +67,8 @@ impl TickBlock {
         let mut values = [0_u64; 3];
         for read in 0..self.count {
             for value in &mut values {
-                let delta = read_varint(&mut rest).ok_or(UnpackError {
-                    read,
-                    count: self.count,
-                })?;
+                let delta =
+                    read_varint(&mut rest).ok_or(UnpackError { read, count: self.count })?;
                 *value = value.wrapping_add(unzigzag(delta).cast_unsigned());
             }
             let [at, usage, peak] = values;

@@ -190,9 +190,7 @@ impl Histogram {
 
     /// Takes in another's values.
     pub fn add(&mut self, other: &Self) {
-        self.0
-            .add(&other.0)
-            .expect("an auto-resizing histogram takes in any other");
+        self.0.add(&other.0).expect("an auto-resizing histogram takes in any other");
     }
 
     /// Forgets everything and keeps the memory.
@@ -228,6 +226,13 @@ impl Histogram {
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.mean())
+    }
+
+    /// The values that were recorded, in microseconds and as exact as they are kept, with how
+    /// often; ascending.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.0.iter_recorded();
+        recorded.map(|row| (row.value_iterated_to(), row.count_at_value()))
     }
 
     fn to_bytes(&self) -> Vec<u8> {

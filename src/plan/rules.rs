@@ -94,16 +94,8 @@ const METRICS: [(&str, Metric, MetricKind); 19] = [
     ("memory", Metric::Memory, MetricKind::Size),
     ("memory_usage", Metric::MemoryUsage, MetricKind::Size),
     ("memory_rss", Metric::MemoryRss, MetricKind::Size),
-    (
-        "memory_working_set",
-        Metric::MemoryWorkingSet,
-        MetricKind::Size,
-    ),
-    (
-        "memory_charged_peak",
-        Metric::MemoryChargedPeak,
-        MetricKind::Size,
-    ),
+    ("memory_working_set", Metric::MemoryWorkingSet, MetricKind::Size),
+    ("memory_charged_peak", Metric::MemoryChargedPeak, MetricKind::Size),
     ("startup", Metric::Startup, MetricKind::Size),
     ("startup_charged", Metric::StartupCharged, MetricKind::Size),
     ("ready", Metric::Ready, MetricKind::Time),
@@ -114,16 +106,8 @@ const METRICS: [(&str, Metric, MetricKind); 19] = [
     ("psi_memory", Metric::PsiMemory, MetricKind::Time),
     ("http_reqs", Metric::HttpReqs, MetricKind::Counter),
     ("http_req_failed", Metric::HttpReqFailed, MetricKind::Share),
-    (
-        "http_req_duration",
-        Metric::HttpReqDuration,
-        MetricKind::Trend,
-    ),
-    (
-        "http_req_latency",
-        Metric::HttpReqLatency,
-        MetricKind::Trend,
-    ),
+    ("http_req_duration", Metric::HttpReqDuration, MetricKind::Trend),
+    ("http_req_latency", Metric::HttpReqLatency, MetricKind::Trend),
     ("data_sent", Metric::DataSent, MetricKind::Counter),
     ("data_received", Metric::DataReceived, MetricKind::Counter),
 ];
@@ -137,10 +121,7 @@ impl Metric {
     /// The kind of its values.
     #[must_use]
     pub fn kind(self) -> MetricKind {
-        METRICS
-            .iter()
-            .find(|row| row.1 == self)
-            .map_or(MetricKind::Level, |row| row.2)
+        METRICS.iter().find(|row| row.1 == self).map_or(MetricKind::Level, |row| row.2)
     }
 }
 
@@ -255,10 +236,7 @@ impl std::error::Error for RuleError {}
 
 impl RuleError {
     fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            help: help.into(),
-        }
+        Self { message: message.into(), help: help.into() }
     }
 }
 
@@ -274,16 +252,7 @@ impl Rule {
         let aggregate = parse_aggregate(aggregate, metric)?;
         let bound = parse_bound(number, metric, aggregate)?;
         let (selector, text) = (selector.to_owned(), text.to_owned());
-        Ok(Self {
-            selector,
-            text,
-            metric,
-            tags,
-            aggregate,
-            operator,
-            bound,
-            abort,
-        })
+        Ok(Self { selector, text, metric, tags, aggregate, operator, bound, abort })
     }
 
     /// Whether the rule needs a memory limit to have a meaning.
@@ -294,28 +263,16 @@ impl Rule {
 }
 
 fn parse_selector(text: &str) -> Result<(Metric, BTreeMap<Tag, String>), RuleError> {
-    let (name, rest) = text
-        .split_once('{')
-        .map_or((text, None), |(name, rest)| (name, Some(rest)));
+    let (name, rest) = text.split_once('{').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let name = name.trim();
-    let metric = METRICS
-        .iter()
-        .find(|row| row.0 == name)
-        .map(|row| row.1)
-        .ok_or_else(|| {
-            RuleError::new(
-                format!("no metric is called `{name}`"),
-                nearest_metric(name),
-            )
-        })?;
+    let metric = METRICS.iter().find(|row| row.0 == name).map(|row| row.1).ok_or_else(|| {
+        RuleError::new(format!("no metric is called `{name}`"), nearest_metric(name))
+    })?;
     let Some(rest) = rest else {
         return Ok((metric, BTreeMap::new()));
     };
     let inner = rest.trim_end().strip_suffix('}').ok_or_else(|| {
-        RuleError::new(
-            format!("`{text}` has no closing brace"),
-            "write `metric{phase:burst}`",
-        )
+        RuleError::new(format!("`{text}` has no closing brace"), "write `metric{phase:burst}`")
     })?;
     let mut tags = BTreeMap::new();
     for pair in inner.split(',').filter(|pair| !pair.trim().is_empty()) {
@@ -330,10 +287,7 @@ fn nearest_metric(name: &str) -> String {
         .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
     match nearest {
         Some(near) if strsim::jaro_winkler(near, name) > 0.8 => format!("did you mean `{near}`?"),
-        _ => format!(
-            "known metrics: {}",
-            Metric::names().collect::<Vec<_>>().join(", ")
-        ),
+        _ => format!("known metrics: {}", Metric::names().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -407,10 +361,7 @@ fn parse_aggregate(text: &str, metric: Metric) -> Result<Aggregate, RuleError> {
         MetricKind::Counter => matches!(aggregate, Aggregate::Count | Aggregate::Rate),
     };
     fits.then_some(aggregate).ok_or_else(|| {
-        RuleError::new(
-            format!("`{text}` does not go with this metric"),
-            aggregates_of(metric),
-        )
+        RuleError::new(format!("`{text}` does not go with this metric"), aggregates_of(metric))
     })
 }
 
@@ -457,10 +408,7 @@ fn parse_bound(text: &str, metric: Metric, aggregate: Aggregate) -> Result<Bound
         let amount = parse_amount(amount, metric).ok_or_else(|| refused("write `1MiB/h`"))?;
         return Ok(Bound::PerHour(amount / hours));
     }
-    if matches!(
-        aggregate,
-        Aggregate::OomKills | Aggregate::LimitHits | Aggregate::Count
-    ) {
+    if matches!(aggregate, Aggregate::OomKills | Aggregate::LimitHits | Aggregate::Count) {
         let number: f64 = text.parse().map_err(|_| refused("write a whole number"))?;
         return Ok(Bound::Value(number));
     }
@@ -470,9 +418,7 @@ fn parse_bound(text: &str, metric: Metric, aggregate: Aggregate) -> Result<Bound
             MetricKind::Size => Ok(Bound::PercentOfLimit(percent)),
             MetricKind::Share => Ok(Bound::Value(percent / 100.0)),
             MetricKind::Level if metric == Metric::Throttled => Ok(Bound::Value(percent)),
-            _ => Err(refused(
-                "a percentage goes with memory (of the limit) and shares",
-            )),
+            _ => Err(refused("a percentage goes with memory (of the limit) and shares")),
         };
     }
     let help = match metric.kind() {
@@ -480,9 +426,7 @@ fn parse_bound(text: &str, metric: Metric, aggregate: Aggregate) -> Result<Bound
         MetricKind::Time | MetricKind::Trend => "write milliseconds, `200`, or a time, `2s`",
         _ => "write a number",
     };
-    parse_amount(text, metric)
-        .map(Bound::Value)
-        .ok_or_else(|| refused(help))
+    parse_amount(text, metric).map(Bound::Value).ok_or_else(|| refused(help))
 }
 
 /// A number in the metric's own unit.
@@ -493,9 +437,9 @@ fn parse_amount(text: &str, metric: Metric) -> Option<f64> {
     }
     match metric.kind() {
         MetricKind::Size | MetricKind::Counter => text.parse::<Bytes>().ok().map(Bytes::as_f64),
-        MetricKind::Time | MetricKind::Trend => parse_duration(text)
-            .ok()
-            .map(|time| time.as_secs_f64() * 1e3),
+        MetricKind::Time | MetricKind::Trend => {
+            parse_duration(text).ok().map(|time| time.as_secs_f64() * 1e3)
+        }
         MetricKind::Level | MetricKind::Share => None,
     }
 }
@@ -520,30 +464,15 @@ mod tests {
         assert_eq!(rule.bound, Bound::PercentOfLimit(80.0));
         assert!(rule.needs_limit());
 
-        let rule = parse(
-            "http_req_duration{phase:burst,step:POST /orders}",
-            "p(95) < 200",
-        )
-        .unwrap();
+        let rule =
+            parse("http_req_duration{phase:burst,step:POST /orders}", "p(95) < 200").unwrap();
         assert_eq!(rule.aggregate, Aggregate::Percentile(95.0));
         assert_eq!(rule.tags[&Tag::Step], "POST /orders");
 
-        assert_eq!(
-            parse("http_req_failed", "rate<1%").unwrap().bound,
-            Bound::Value(0.01)
-        );
-        assert_eq!(
-            parse("ready", "max<=2s").unwrap().bound,
-            Bound::Value(2000.0)
-        );
-        assert_eq!(
-            parse("memory", "oom_kills==0").unwrap().aggregate,
-            Aggregate::OomKills
-        );
-        assert_eq!(
-            parse("startup", "max<128MiB").unwrap().bound,
-            Bound::Value(134_217_728.0)
-        );
+        assert_eq!(parse("http_req_failed", "rate<1%").unwrap().bound, Bound::Value(0.01));
+        assert_eq!(parse("ready", "max<=2s").unwrap().bound, Bound::Value(2000.0));
+        assert_eq!(parse("memory", "oom_kills==0").unwrap().aggregate, Aggregate::OomKills);
+        assert_eq!(parse("startup", "max<128MiB").unwrap().bound, Bound::Value(134_217_728.0));
     }
 
     #[test]

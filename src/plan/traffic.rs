@@ -96,9 +96,8 @@ impl SizePoints {
     #[must_use]
     #[expect(clippy::float_cmp, reason = "the end points are exact by definition")]
     pub fn new(points: Vec<(f64, Bytes)>) -> Option<Self> {
-        let ascending = points
-            .windows(2)
-            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
+        let ascending =
+            points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
         let whole = points.len() >= 2
             && points.first().is_some_and(|first| first.0 == 0.0)
             && points.last().is_some_and(|last| last.0 == 1.0);
@@ -125,10 +124,7 @@ impl SizePoints {
         reason = "interpolated between two sizes, so neither negative nor larger"
     )]
     pub fn at(&self, quantile: f64) -> Bytes {
-        let upper = self
-            .0
-            .partition_point(|point| point.0 < quantile)
-            .clamp(1, self.0.len() - 1);
+        let upper = self.0.partition_point(|point| point.0 < quantile).clamp(1, self.0.len() - 1);
         let ((q0, low), (q1, high)) = (self.0[upper - 1], self.0[upper]);
         let share = ((quantile - q0) / (q1 - q0)).clamp(0.0, 1.0);
         let (low, high) = (low.as_f64().max(1.0).ln(), high.as_f64().max(1.0).ln());

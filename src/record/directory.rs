@@ -17,16 +17,11 @@ impl RunDirectory {
     /// # Errors
     /// When it can't be made or written to, or already holds a recording.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let refused = |source| Error::Create {
-            path: path.to_owned(),
-            source,
-        };
+        let refused = |source| Error::Create { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(refused)?;
         let directory = Self(path.to_owned());
         if directory.recording().exists() {
-            return Err(Error::Exists {
-                path: path.to_owned(),
-            });
+            return Err(Error::Exists { path: path.to_owned() });
         }
         // Tried now, rather than after a long run.
         tempfile::tempfile_in(path).map_err(refused)?;
@@ -42,9 +37,7 @@ impl RunDirectory {
         if directory.recording().exists() {
             Ok(directory)
         } else {
-            Err(Error::Missing {
-                path: path.to_owned(),
-            })
+            Err(Error::Missing { path: path.to_owned() })
         }
     }
 

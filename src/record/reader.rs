@@ -23,11 +23,7 @@ impl Recording {
     /// When it can't be read, or is no recording of a format that we know.
     pub fn open(directory: &RunDirectory) -> Result<Self, Error> {
         let path = directory.recording();
-        let refused = |source| Error::Store {
-            action: "open",
-            path: path.clone(),
-            source,
-        };
+        let refused = |source| Error::Store { action: "open", path: path.clone(), source };
         let connection = Connection::open_with_flags(
             &path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -35,19 +31,13 @@ impl Recording {
         .map_err(refused)?;
         store::check(&connection, &path)?;
         let text: String = connection
-            .query_row("SELECT value FROM meta WHERE key = 'header'", [], |row| {
-                row.get(0)
-            })
+            .query_row("SELECT value FROM meta WHERE key = 'header'", [], |row| row.get(0))
             .map_err(refused)?;
         let header = serde_json::from_str(&text).map_err(|error| Error::Damaged {
             path: path.clone(),
             text: format!("header: {error}"),
         })?;
-        Ok(Self {
-            connection,
-            path,
-            header,
-        })
+        Ok(Self { connection, path, header })
     }
 
     /// What the recording says of its run.
@@ -59,12 +49,7 @@ impl Recording {
     /// All events in order, read batch by batch.
     #[must_use]
     pub const fn events(&self) -> Events<'_> {
-        Events {
-            recording: self,
-            after: 0,
-            ready: VecDeque::new(),
-            over: false,
-        }
+        Events { recording: self, after: 0, ready: VecDeque::new(), over: false }
     }
 }
 
@@ -86,15 +71,9 @@ impl Events<'_> {
             .connection
             .prepare_cached("SELECT seq, body FROM batch WHERE seq > ?1 ORDER BY seq LIMIT 1")
             .and_then(|mut select| {
-                select
-                    .query_row([self.after], |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()
+                select.query_row([self.after], |row| Ok((row.get(0)?, row.get(1)?))).optional()
             })
-            .map_err(|source| Error::Store {
-                action: "read",
-                path: path(),
-                source,
-            })?;
+            .map_err(|source| Error::Store { action: "read", path: path(), source })?;
         let Some((seq, body)) = row else {
             return Ok(false);
         };

@@ -39,21 +39,13 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 /// Checks that a database is a recording of a format that we read.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
-    let foreign = |_| Error::Foreign {
-        path: path.to_owned(),
-    };
+    let foreign = |_| Error::Foreign { path: path.to_owned() };
     if number("application_id").map_err(foreign)? != APPLICATION_ID {
-        return Err(Error::Foreign {
-            path: path.to_owned(),
-        });
+        return Err(Error::Foreign { path: path.to_owned() });
     }
     let found = number("user_version").map_err(foreign)?;
     if found > FORMAT {
-        return Err(Error::TooNew {
-            path: path.to_owned(),
-            found,
-            known: FORMAT,
-        });
+        return Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT });
     }
     Ok(())
 }
@@ -62,9 +54,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
 pub(super) fn encode(events: &[Event]) -> Vec<u8> {
     let plain = rmp_serde::to_vec_named(events).expect("events have a MessagePack form");
     let mut deflated = DeflateEncoder::new(Vec::new(), Compression::new(4));
-    deflated
-        .write_all(&plain)
-        .expect("writing to memory never fails");
+    deflated.write_all(&plain).expect("writing to memory never fails");
     deflated.finish().expect("writing to memory never fails")
 }
 
@@ -88,24 +78,14 @@ mod tests {
 
     #[test]
     fn stored_events_read_back() {
-        let tick = Tick {
-            at: Moment::from_millis(5),
-            usage: Bytes::new(1),
-            peak: Bytes::new(2),
-        };
+        let tick = Tick { at: Moment::from_millis(5), usage: Bytes::new(1), peak: Bytes::new(2) };
         let events = vec![
-            Event {
-                at: Moment::from_millis(1),
-                what: What::Ready { life: LifeId(2) },
-            },
+            Event { at: Moment::from_millis(1), what: What::Ready { life: LifeId(2) } },
             Event {
                 at: Moment::from_millis(5),
                 what: What::Ticks(TickBlock::pack(LifeId(2), &[tick])),
             },
-            Event {
-                at: Moment::from_millis(9),
-                what: What::Finished(Finish::Completed),
-            },
+            Event { at: Moment::from_millis(9), what: What::Finished(Finish::Completed) },
         ];
         assert_eq!(decode(&encode(&events)), Ok(events));
     }

@@ -37,11 +37,7 @@ impl Recorder {
         let path = directory.recording();
         let connection = begin(&path, header)?;
         let (events, queue) = channel(budget.event_queue);
-        let writer = Writer {
-            connection,
-            path,
-            commit_every: budget.commit_every,
-        };
+        let writer = Writer { connection, path, commit_every: budget.commit_every };
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || writer.run(queue))
@@ -68,19 +64,12 @@ impl Recorder {
 }
 
 fn begin(path: &Path, header: &Header) -> Result<Connection, Error> {
-    let refused = |source| Error::Store {
-        action: "create",
-        path: path.to_owned(),
-        source,
-    };
+    let refused = |source| Error::Store { action: "create", path: path.to_owned(), source };
     let connection = Connection::open(path).map_err(refused)?;
     store::create(&connection).map_err(refused)?;
     let text = serde_json::to_string(header).expect("a header has a JSON form");
     connection
-        .execute(
-            "INSERT INTO meta (key, value) VALUES ('header', ?1)",
-            [text],
-        )
+        .execute("INSERT INTO meta (key, value) VALUES ('header', ?1)", [text])
         .map_err(refused)?;
     Ok(connection)
 }
@@ -137,11 +126,7 @@ impl Writer {
     }
 
     fn refused(&self, source: rusqlite::Error) -> Error {
-        Error::Store {
-            action: "write",
-            path: self.path.clone(),
-            source,
-        }
+        Error::Store { action: "write", path: self.path.clone(), source }
     }
 }
 
@@ -153,22 +138,14 @@ mod tests {
     use crate::event::What;
 
     fn event(n: u64) -> Event {
-        Event {
-            at: Moment::from_millis(n),
-            what: What::Note {
-                text: format!("note {n}"),
-            },
-        }
+        Event { at: Moment::from_millis(n), what: What::Note { text: format!("note {n}") } }
     }
 
     #[tokio::test]
     async fn a_recording_reads_back_while_it_is_written_and_after() {
         let dir = tempfile::tempdir().unwrap();
         let directory = RunDirectory::create(dir.path()).unwrap();
-        let budget = Budget {
-            commit_every: Duration::from_millis(10),
-            ..Budget::default()
-        };
+        let budget = Budget { commit_every: Duration::from_millis(10), ..Budget::default() };
         let header = fixtures::header();
         let recorder = Recorder::create(&directory, &header, &budget).unwrap();
         for n in 0..3000 {
@@ -195,35 +172,20 @@ mod tests {
         let recorder =
             Recorder::create(&directory, &fixtures::header(), &Budget::default()).unwrap();
         recorder.finish().unwrap();
-        assert!(matches!(
-            RunDirectory::create(dir.path()),
-            Err(Error::Exists { .. })
-        ));
+        assert!(matches!(RunDirectory::create(dir.path()), Err(Error::Exists { .. })));
     }
 
     #[test]
     fn other_files_are_told_from_recordings() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            RunDirectory::open(dir.path()),
-            Err(Error::Missing { .. })
-        ));
-        std::fs::write(
-            dir.path().join("recording.db"),
-            "no database at all, but some text",
-        )
-        .unwrap();
+        assert!(matches!(RunDirectory::open(dir.path()), Err(Error::Missing { .. })));
+        std::fs::write(dir.path().join("recording.db"), "no database at all, but some text")
+            .unwrap();
         let directory = RunDirectory::open(dir.path()).unwrap();
-        assert!(matches!(
-            Recording::open(&directory),
-            Err(Error::Foreign { .. })
-        ));
+        assert!(matches!(Recording::open(&directory), Err(Error::Foreign { .. })));
         std::fs::remove_file(directory.recording()).unwrap();
         drop(Connection::open(directory.recording()).unwrap());
         std::fs::write(directory.recording(), "").unwrap();
-        assert!(matches!(
-            Recording::open(&directory),
-            Err(Error::Foreign { .. })
-        ));
+        assert!(matches!(Recording::open(&directory), Err(Error::Foreign { .. })));
     }
 }

@@ -70,15 +70,9 @@ pub(super) async fn cargo(build: &CargoBuild, say: Say<'_>) -> Result<Program, E
         text
     };
     let (words, messages) = tokio::join!(words, messages);
-    let status = child
-        .wait()
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let status = child.wait().await.map_err(|error| failed(error.to_string()))?;
     if !status.success() {
-        return Err(failed(format!(
-            "cargo says:\n    | {}",
-            words.join("\n    | ")
-        )));
+        return Err(failed(format!("cargo says:\n    | {}", words.join("\n    | "))));
     }
     find_binary(&messages, build).map_err(failed)
 }
@@ -86,18 +80,14 @@ pub(super) async fn cargo(build: &CargoBuild, say: Say<'_>) -> Result<Program, E
 fn cargo_command(build: &CargoBuild) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .arg("build")
-        .arg("--message-format=json-render-diagnostics");
+    command.arg("build").arg("--message-format=json-render-diagnostics");
     match &build.profile {
         Some(profile) => command.args(["--profile", profile]),
         None => command.arg("--release"),
     };
-    for (flag, value) in [
-        ("--package", &build.package),
-        ("--bin", &build.bin),
-        ("--target", &build.target),
-    ] {
+    for (flag, value) in
+        [("--package", &build.package), ("--bin", &build.bin), ("--target", &build.target)]
+    {
         if let Some(value) = value {
             command.args([flag, value]);
         }
@@ -145,16 +135,9 @@ fn find_binary(messages: &str, build: &CargoBuild) -> Result<Program, String> {
     let profile = build.profile.as_deref().unwrap_or("release");
     let (release, evidence) = match message.profile {
         Some(built) => judge_profile(profile, &built),
-        None => (
-            ReleaseBuild::Unknown,
-            "cargo does not tell how it was built".to_owned(),
-        ),
+        None => (ReleaseBuild::Unknown, "cargo does not tell how it was built".to_owned()),
     };
-    Ok(Program {
-        path,
-        release,
-        evidence,
-    })
+    Ok(Program { path, release, evidence })
 }
 
 fn judge_profile(name: &str, built: &Profile) -> (ReleaseBuild, String) {
@@ -164,14 +147,7 @@ fn judge_profile(name: &str, built: &Profile) -> (ReleaseBuild, String) {
         built.opt_level
     );
     let debug = built.opt_level == "0" || built.debug_assertions;
-    (
-        if debug {
-            ReleaseBuild::No
-        } else {
-            ReleaseBuild::Yes
-        },
-        evidence,
-    )
+    (if debug { ReleaseBuild::No } else { ReleaseBuild::Yes }, evidence)
 }
 
 /// A binary that was built elsewhere: only its place may tell how.
@@ -182,39 +158,22 @@ pub(super) fn binary(path: &Path) -> Result<Program, Error> {
         source,
     })?;
     let (release, evidence) = judge_place(&path);
-    Ok(Program {
-        path,
-        release,
-        evidence,
-    })
+    Ok(Program { path, release, evidence })
 }
 
 /// cargo puts what it builds into `target/[<triple>/]<profile>/`.
 fn judge_place(path: &Path) -> (ReleaseBuild, String) {
     let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
-    let profile = path
-        .parent()
-        .and_then(|dir| dir.file_name())
-        .and_then(|name| name.to_str());
-    let in_target = parts
-        .iter()
-        .rev()
-        .skip(2)
-        .take(2)
-        .any(|part| *part == "target");
+    let profile = path.parent().and_then(|dir| dir.file_name()).and_then(|name| name.to_str());
+    let in_target = parts.iter().rev().skip(2).take(2).any(|part| *part == "target");
     match profile {
-        Some("debug") if in_target => (
-            ReleaseBuild::No,
-            "it lies in cargo's `target/debug`".to_owned(),
-        ),
-        Some("release") if in_target => (
-            ReleaseBuild::Yes,
-            "it lies in cargo's `target/release`".to_owned(),
-        ),
-        _ => (
-            ReleaseBuild::Unknown,
-            "a binary does not tell how it was built".to_owned(),
-        ),
+        Some("debug") if in_target => {
+            (ReleaseBuild::No, "it lies in cargo's `target/debug`".to_owned())
+        }
+        Some("release") if in_target => {
+            (ReleaseBuild::Yes, "it lies in cargo's `target/release`".to_owned())
+        }
+        _ => (ReleaseBuild::Unknown, "a binary does not tell how it was built".to_owned()),
     }
 }
 
@@ -226,10 +185,7 @@ mod tests {
     fn a_place_tells_the_profile() {
         let judge = |path: &str| judge_place(Path::new(path)).0;
         assert_eq!(judge("/w/target/debug/app"), ReleaseBuild::No);
-        assert_eq!(
-            judge("/w/target/x86_64-unknown-linux-gnu/debug/app"),
-            ReleaseBuild::No
-        );
+        assert_eq!(judge("/w/target/x86_64-unknown-linux-gnu/debug/app"), ReleaseBuild::No);
         assert_eq!(judge("/w/target/release/app"), ReleaseBuild::Yes);
         assert_eq!(judge("/usr/bin/app"), ReleaseBuild::Unknown);
         assert_eq!(judge("/debug/app"), ReleaseBuild::Unknown);
@@ -245,22 +201,13 @@ mod tests {
     fn finds_the_binary_and_its_profile() {
         let build = CargoBuild::default();
         let one = find_binary(&artifact("api", "3"), &build).unwrap();
-        assert_eq!(
-            (one.path, one.release),
-            (PathBuf::from("/t/api"), ReleaseBuild::Yes)
-        );
+        assert_eq!((one.path, one.release), (PathBuf::from("/t/api"), ReleaseBuild::Yes));
         let debug = find_binary(&artifact("api", "0"), &build).unwrap();
         assert_eq!(debug.release, ReleaseBuild::No);
         let two = format!("{}\n{}", artifact("api", "3"), artifact("tool", "3"));
         assert!(find_binary(&two, &build).unwrap_err().contains("api, tool"));
-        let named = CargoBuild {
-            bin: Some("tool".to_owned()),
-            ..CargoBuild::default()
-        };
-        assert_eq!(
-            find_binary(&two, &named).unwrap().path,
-            PathBuf::from("/t/tool")
-        );
+        let named = CargoBuild { bin: Some("tool".to_owned()), ..CargoBuild::default() };
+        assert_eq!(find_binary(&two, &named).unwrap().path, PathBuf::from("/t/tool"));
         assert!(find_binary("", &build).unwrap_err().contains("no binary"));
     }
 }

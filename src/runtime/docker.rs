@@ -40,11 +40,7 @@ impl Docker {
         let is_root = nix::unistd::geteuid().is_root();
         let driver = engine.cgroup_driver();
         let own_parents = is_root && engine.is_local() && driver.as_deref() == Some("cgroupfs");
-        let tree = if own_parents {
-            Tree::create(&hierarchies, run_id).ok()
-        } else {
-            None
-        };
+        let tree = if own_parents { Tree::create(&hierarchies, run_id).ok() } else { None };
         if tree.is_none() {
             notes.push(format!(
                 "no cgroups of our own around the containers (cgroup driver {}): sampling starts \
@@ -57,13 +53,7 @@ impl Docker {
             notes.push("requests go through a published port and Docker's proxy".to_owned());
         }
         let run_id = run_id.to_owned();
-        Ok(Self {
-            engine,
-            run_id,
-            hierarchies,
-            tree,
-            enters_network,
-        })
+        Ok(Self { engine, run_id, hierarchies, tree, enters_network })
     }
 
     pub(super) const fn hierarchies(&self) -> &Hierarchies {
@@ -97,9 +87,7 @@ impl Docker {
             }
             TargetSource::Dockerfile { path } => {
                 let name = self.image_name();
-                self.engine
-                    .build_dockerfile(path, &name, &self.run_id, say)
-                    .await?;
+                self.engine.build_dockerfile(path, &name, &self.run_id, say).await?;
                 return Ok(built(&name, ReleaseBuild::Unknown, unknown, output_dir));
             }
             TargetSource::Cargo(cargo) => (build::cargo(cargo, say).await?, cargo.base.as_ref()),
@@ -109,15 +97,11 @@ impl Docker {
         let name = self.image_name();
         match base {
             None => {
-                self.engine
-                    .import_binary(&program.path, &name, &self.run_id)
-                    .await?;
+                self.engine.import_binary(&program.path, &name, &self.run_id).await?;
             }
             Some(base) => {
                 self.engine.need_image(base, say).await?;
-                self.engine
-                    .build_on_base(&program.path, base, &name, &self.run_id, say)
-                    .await?;
+                self.engine.build_on_base(&program.path, base, &name, &self.run_id, say).await?;
             }
         }
         let mut built = built(&name, program.release, &program.evidence, output_dir);
@@ -147,7 +131,5 @@ fn pid_of(inspected: &ContainerInspectResponse) -> Option<i32> {
 }
 
 fn network_of(pid: i32) -> Option<OwnedFd> {
-    std::fs::File::open(format!("/proc/{pid}/ns/net"))
-        .ok()
-        .map(OwnedFd::from)
+    std::fs::File::open(format!("/proc/{pid}/ns/net")).ok().map(OwnedFd::from)
 }

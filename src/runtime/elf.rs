@@ -20,10 +20,7 @@ pub(super) struct Needs {
 
 /// Finds out what a binary needs.
 pub(super) fn needs(path: &Path) -> Result<Needs, Error> {
-    let refused = |text: String| Error::Binary {
-        path: path.to_owned(),
-        text,
-    };
+    let refused = |text: String| Error::Binary { path: path.to_owned(), text };
     let data = std::fs::read(path).map_err(|source| Error::File {
         action: "read",
         path: path.to_owned(),
@@ -31,11 +28,8 @@ pub(super) fn needs(path: &Path) -> Result<Needs, Error> {
     })?;
     let elf = ElfFile64::<Endianness>::parse(&*data)
         .map_err(|error| refused(format!("it is no 64-bit ELF binary ({error})")))?;
-    let native = if cfg!(target_arch = "x86_64") {
-        Architecture::X86_64
-    } else {
-        Architecture::Aarch64
-    };
+    let native =
+        if cfg!(target_arch = "x86_64") { Architecture::X86_64 } else { Architecture::Aarch64 };
     if elf.architecture() != native {
         return Err(refused(format!(
             "it is built for {:?}, not for this machine",
@@ -72,10 +66,7 @@ pub(super) fn needs(path: &Path) -> Result<Needs, Error> {
 /// The shared objects that the binary's own loader would load. `--list` does not run the program;
 /// glibc's and musl's loaders both know it.
 fn shared_objects(loader: &Path, binary: &Path) -> Result<Vec<PathBuf>, Error> {
-    let refused = |text: String| Error::Binary {
-        path: binary.to_owned(),
-        text,
-    };
+    let refused = |text: String| Error::Binary { path: binary.to_owned(), text };
     let output = Command::new(loader)
         .arg("--list")
         .arg(binary)
@@ -117,24 +108,15 @@ mod tests {
         let text = "\tlinux-vdso.so.1 (0x00007ffc)\n\
                     \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        let expected = [
-            "/lib/x86_64-linux-gnu/libc.so.6",
-            "/lib64/ld-linux-x86-64.so.2",
-        ];
+        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
         assert_eq!(parse_list(text).unwrap(), expected.map(PathBuf::from));
-        assert_eq!(
-            parse_list("\tlibfoo.so => not found\n"),
-            Err("libfoo.so".to_owned())
-        );
+        assert_eq!(parse_list("\tlibfoo.so => not found\n"), Err("libfoo.so".to_owned()));
     }
 
     #[test]
     fn this_very_test_needs_a_loader_and_a_libc() {
         let needs = needs(&std::env::current_exe().unwrap()).unwrap();
-        assert!(
-            needs.files.iter().any(|file| file.ends_with("libc.so.6")),
-            "{needs:?}"
-        );
+        assert!(needs.files.iter().any(|file| file.ends_with("libc.so.6")), "{needs:?}");
         assert!(needs.files.iter().all(|file| file.exists()), "{needs:?}");
     }
 

@@ -33,10 +33,7 @@ mod tests {
 
     #[test]
     fn reads_the_chosen_mode() {
-        assert_eq!(
-            chosen("always [madvise] never\n").as_deref(),
-            Some("madvise")
-        );
+        assert_eq!(chosen("always [madvise] never\n").as_deref(), Some("madvise"));
         assert_eq!(chosen(""), None);
     }
 }

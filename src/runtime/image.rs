@@ -23,10 +23,7 @@ const DIRECTORIES: [(&str, u32); 6] = [
 
 /// Small files that make names resolve.
 const FILES: [(&str, &str); 3] = [
-    (
-        "etc/nsswitch.conf",
-        "passwd: files\ngroup: files\nhosts: files dns\n",
-    ),
+    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     (
         "etc/passwd",
         "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n",
@@ -35,29 +32,19 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 /// Where hosts keep their CA certificates, most common first.
-const CERTIFICATES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
+const CERTIFICATES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Whether every loader looks in a library directory: `/lib`, `/usr/lib64`, `/lib/x86_64-linux-gnu`.
 fn is_known_library(dir: &Path) -> bool {
-    let below_usr = dir
-        .strip_prefix("/usr")
-        .or_else(|_| dir.strip_prefix("/"))
-        .unwrap_or(dir);
+    let below_usr = dir.strip_prefix("/usr").or_else(|_| dir.strip_prefix("/")).unwrap_or(dir);
     let multiarch = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
-    ["lib", "lib64", &multiarch]
-        .iter()
-        .any(|known| Path::new(known) == below_usr)
+    ["lib", "lib64", &multiarch].iter().any(|known| Path::new(known) == below_usr)
 }
 
 /// The path of a binary in the image.
 pub(super) fn entry_point(binary: &Path) -> String {
-    let name = binary
-        .file_name()
-        .map_or_else(|| "target".into(), |name| name.to_string_lossy());
+    let name = binary.file_name().map_or_else(|| "target".into(), |name| name.to_string_lossy());
     format!("/{DIRECTORY}/{name}")
 }
 
@@ -65,47 +52,24 @@ pub(super) fn entry_point(binary: &Path) -> String {
 /// loader must be told of.
 pub(super) fn write_root(binary: &Path, out: impl Write) -> Result<Vec<PathBuf>, Error> {
     let needs = elf::needs(binary)?;
-    let failed = |source| Error::File {
-        action: "pack",
-        path: binary.to_owned(),
-        source,
-    };
+    let failed = |source| Error::File { action: "pack", path: binary.to_owned(), source };
     let mut tar = Builder::new(out);
     for (name, mode) in DIRECTORIES {
         append(&mut tar, name, EntryType::Directory, mode, 0, io::empty()).map_err(failed)?;
     }
     for (name, text) in FILES {
-        append(
-            &mut tar,
-            name,
-            EntryType::Regular,
-            0o644,
-            text.len() as u64,
-            text.as_bytes(),
-        )
-        .map_err(failed)?;
+        append(&mut tar, name, EntryType::Regular, 0o644, text.len() as u64, text.as_bytes())
+            .map_err(failed)?;
     }
     if let Some(path) = CERTIFICATES.iter().find(|path| Path::new(path).exists()) {
-        append_file(
-            &mut tar,
-            Path::new(path),
-            "etc/ssl/certs/ca-certificates.crt",
-            0o644,
-        )?;
+        append_file(&mut tar, Path::new(path), "etc/ssl/certs/ca-certificates.crt", 0o644)?;
     }
     for file in &needs.files {
         let name = file.to_string_lossy();
         append_file(&mut tar, file, name.trim_start_matches('/'), 0o755)?;
     }
-    append_file(
-        &mut tar,
-        binary,
-        entry_point(binary).trim_start_matches('/'),
-        0o755,
-    )?;
-    tar.into_inner()
-        .and_then(|mut out| out.flush())
-        .map_err(failed)?;
+    append_file(&mut tar, binary, entry_point(binary).trim_start_matches('/'), 0o755)?;
+    tar.into_inner().and_then(|mut out| out.flush()).map_err(failed)?;
     let mut unusual: Vec<PathBuf> = needs
         .files
         .iter()
@@ -120,42 +84,23 @@ pub(super) fn write_root(binary: &Path, out: impl Write) -> Result<Vec<PathBuf>,
 
 /// A build context of one binary and the Dockerfile that puts it on a base image.
 pub(super) fn write_context(binary: &Path, base: &str, out: impl Write) -> Result<(), Error> {
-    let failed = |source| Error::File {
-        action: "pack",
-        path: binary.to_owned(),
-        source,
-    };
+    let failed = |source| Error::File { action: "pack", path: binary.to_owned(), source };
     let entry = entry_point(binary);
     let dockerfile = format!("FROM {base}\nCOPY binary {entry}\nENTRYPOINT [{entry:?}]\n");
     let mut tar = Builder::new(out);
     let length = dockerfile.len() as u64;
-    append(
-        &mut tar,
-        "Dockerfile",
-        EntryType::Regular,
-        0o644,
-        length,
-        dockerfile.as_bytes(),
-    )
-    .map_err(failed)?;
+    append(&mut tar, "Dockerfile", EntryType::Regular, 0o644, length, dockerfile.as_bytes())
+        .map_err(failed)?;
     append_file(&mut tar, binary, "binary", 0o755)?;
-    tar.into_inner()
-        .and_then(|mut out| out.flush())
-        .map_err(failed)
+    tar.into_inner().and_then(|mut out| out.flush()).map_err(failed)
 }
 
 /// A directory as a build context, without what its `.dockerignore` names.
 pub(super) fn write_directory(dir: &Path, out: impl Write) -> Result<(), Error> {
-    let failed = |source| Error::File {
-        action: "pack",
-        path: dir.to_owned(),
-        source,
-    };
+    let failed = |source| Error::File { action: "pack", path: dir.to_owned(), source };
     let mut ignore = ignore::gitignore::GitignoreBuilder::new(dir);
     ignore.add(dir.join(".dockerignore"));
-    let ignore = ignore
-        .build()
-        .unwrap_or_else(|_| ignore::gitignore::Gitignore::empty());
+    let ignore = ignore.build().unwrap_or_else(|_| ignore::gitignore::Gitignore::empty());
     let mut tar = Builder::new(out);
     tar.follow_symlinks(false);
     let walk = ignore::WalkBuilder::new(dir)
@@ -171,13 +116,10 @@ pub(super) fn write_directory(dir: &Path, out: impl Write) -> Result<(), Error> 
             continue;
         };
         if !name.as_os_str().is_empty() {
-            tar.append_path_with_name(entry.path(), name)
-                .map_err(failed)?;
+            tar.append_path_with_name(entry.path(), name).map_err(failed)?;
         }
     }
-    tar.into_inner()
-        .and_then(|mut out| out.flush())
-        .map_err(failed)
+    tar.into_inner().and_then(|mut out| out.flush()).map_err(failed)
 }
 
 fn append_file(
@@ -186,11 +128,7 @@ fn append_file(
     name: &str,
     mode: u32,
 ) -> Result<(), Error> {
-    let failed = |source| Error::File {
-        action: "pack",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::File { action: "pack", path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     append(tar, name, EntryType::Regular, mode, length, file).map_err(failed)
@@ -235,31 +173,19 @@ mod tests {
             })
             .collect();
         let has = |wanted: &str| entries.iter().any(|(name, _)| name == wanted);
-        assert!(
-            has(entry_point(&binary).trim_start_matches('/')),
-            "{entries:?}"
-        );
-        assert!(
-            entries.iter().any(|(name, _)| name.contains("ld-linux")),
-            "{entries:?}"
-        );
+        assert!(has(entry_point(&binary).trim_start_matches('/')), "{entries:?}");
+        assert!(entries.iter().any(|(name, _)| name.contains("ld-linux")), "{entries:?}");
         assert!(has("etc/passwd") && has("etc/nsswitch.conf"));
-        let tmp = entries
-            .iter()
-            .find(|(name, _)| name.trim_end_matches('/') == "tmp")
-            .unwrap();
+        let tmp = entries.iter().find(|(name, _)| name.trim_end_matches('/') == "tmp").unwrap();
         assert_eq!(tmp.1, 0o1777);
     }
 
     #[test]
     fn a_context_leaves_out_what_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("Dockerfile", "FROM scratch"),
-            (".dockerignore", "big\n"),
-            ("big", "x"),
-            ("a", "y"),
-        ] {
+        for (name, text) in
+            [("Dockerfile", "FROM scratch"), (".dockerignore", "big\n"), ("big", "x"), ("a", "y")]
+        {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         let mut bytes = Vec::new();
@@ -268,14 +194,7 @@ mod tests {
         let mut names: Vec<String> = archive
             .entries()
             .unwrap()
-            .map(|entry| {
-                entry
-                    .unwrap()
-                    .path()
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned()
-            })
+            .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned())
             .collect();
         names.sort();
         assert_eq!(names, [".dockerignore", "Dockerfile", "a"]);

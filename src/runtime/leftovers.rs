@@ -35,11 +35,7 @@ fn registry() -> PathBuf {
 
 /// The start time of a process in clock ticks since boot, which with its id names it for good.
 fn start_time(pid: i32) -> Option<u64> {
-    procfs::process::Process::new(pid)
-        .ok()?
-        .stat()
-        .ok()
-        .map(|stat| stat.starttime)
+    procfs::process::Process::new(pid).ok()?.stat().ok().map(|stat| stat.starttime)
 }
 
 /// Notes that this process owns a run.
@@ -48,13 +44,11 @@ pub(super) fn register(run_id: &str) -> Result<(), Error> {
     let path = dir.join(run_id);
     let pid = std::process::id().cast_signed();
     let line = format!("{pid} {}\n", start_time(pid).unwrap_or_default());
-    fs::create_dir_all(&dir)
-        .and_then(|()| fs::write(&path, line))
-        .map_err(|source| Error::File {
-            action: "write",
-            path,
-            source,
-        })
+    fs::create_dir_all(&dir).and_then(|()| fs::write(&path, line)).map_err(|source| Error::File {
+        action: "write",
+        path,
+        source,
+    })
 }
 
 /// Whether the process that owns a run lives.
@@ -92,12 +86,7 @@ pub async fn leftovers() -> Result<Vec<Leftover>, Error> {
         Err(_) => BTreeSet::new(),
     };
     let noted: BTreeSet<String> = fs::read_dir(registry())
-        .map(|entries| {
-            entries
-                .flatten()
-                .filter_map(|e| e.file_name().into_string().ok())
-                .collect()
-        })
+        .map(|entries| entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
         .unwrap_or_default();
     let runs: BTreeSet<&String> = groups.iter().chain(&containers).chain(&noted).collect();
     let dead = runs.into_iter().filter(|run_id| !is_live(run_id));
@@ -112,10 +101,7 @@ pub async fn leftovers() -> Result<Vec<Leftover>, Error> {
             if what.is_empty() {
                 what.push("a note of it");
             }
-            Leftover {
-                run_id: run_id.clone(),
-                what,
-            }
+            Leftover { run_id: run_id.clone(), what }
         })
         .collect())
 }

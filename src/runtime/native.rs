@@ -97,9 +97,7 @@ impl Native {
             TargetSource::Binary { path, .. } => build::binary(path)?,
             TargetSource::Image { .. } => return Err(Error::NeedsDocker { what: "an `image`" }),
             TargetSource::Dockerfile { .. } => {
-                return Err(Error::NeedsDocker {
-                    what: "a `dockerfile`",
-                });
+                return Err(Error::NeedsDocker { what: "a `dockerfile`" });
             }
         };
         check_release(target, &program)?;
@@ -128,11 +126,8 @@ impl Native {
             TcpListener::bind(address).map_err(|source| Error::PortTaken { port, source })?;
         }
         let nest = self.tree.nest(name)?;
-        let limits = GroupLimits {
-            memory: limit,
-            cpus: target.limits.cpus,
-            pids: target.limits.pids,
-        };
+        let limits =
+            GroupLimits { memory: limit, cpus: target.limits.cpus, pids: target.limits.pids };
         let group = self.tree.limited_leaf(&nest, &limits)?;
         let place = nest.place(self.hierarchies(), "app");
         let ready = Ready {
@@ -158,14 +153,8 @@ impl Native {
     }
 
     fn spawn(&self, ready: &Ready) -> Result<(Child, tempfile::TempDir), Error> {
-        let failed = |source| Error::Start {
-            program: ready.program.display().to_string(),
-            source,
-        };
-        let directory = tempfile::Builder::new()
-            .prefix("highwater-")
-            .tempdir()
-            .map_err(failed)?;
+        let failed = |source| Error::Start { program: ready.program.display().to_string(), source };
+        let directory = tempfile::Builder::new().prefix("highwater-").tempdir().map_err(failed)?;
         let mut command = tokio::process::Command::new(&ready.program);
         command
             .args(&ready.args)
@@ -179,20 +168,10 @@ impl Native {
         let groups = self
             .group_dirs(&ready.group)
             .iter()
-            .map(|dir| {
-                OpenOptions::new()
-                    .write(true)
-                    .open(dir.join("cgroup.procs"))
-            })
+            .map(|dir| OpenOptions::new().write(true).open(dir.join("cgroup.procs")))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
-        enter_before_exec(
-            &mut command,
-            Entry {
-                groups,
-                own_network: self.own_network,
-            },
-        );
+        enter_before_exec(&mut command, Entry { groups, own_network: self.own_network });
         let child = command.spawn().map_err(failed)?;
         Ok((child, directory))
     }
@@ -211,29 +190,15 @@ impl Native {
         directory: tempfile::TempDir,
         watched: Watched,
     ) -> Target {
-        let Watched {
-            life,
-            place,
-            output,
-            clock,
-        } = watched;
+        let Watched { life, place, output, clock } = watched;
         let pid = child.id().unwrap_or_default().cast_signed();
         let (events, receiver) = channel(EVENTS);
-        let _ = events.try_send(Event {
-            at: clock.now(),
-            what: What::Started { life },
-        });
+        let _ = events.try_send(Event { at: clock.now(), what: What::Started { life } });
         let notice = OomNotice::listen(life, &place.leaf, &clock, events.clone());
         let (ended, has_ended) = watch::channel(None);
         let readers = [
-            child
-                .stdout
-                .take()
-                .map(|pipe| tokio::spawn(drain(pipe, output.clone()))),
-            child
-                .stderr
-                .take()
-                .map(|pipe| tokio::spawn(drain(pipe, output.clone()))),
+            child.stdout.take().map(|pipe| tokio::spawn(drain(pipe, output.clone()))),
+            child.stderr.take().map(|pipe| tokio::spawn(drain(pipe, output.clone()))),
         ];
         let (leaf, version) = (place.leaf.clone(), place.version);
         let watcher = tokio::spawn(async move {
@@ -245,43 +210,15 @@ impl Native {
             let kills = LimitReader::open(version, &leaf).and_then(|reader| reader.read());
             let kills = kills.map_or(0, |counts| counts.oom_kills);
             if kills > 0 {
-                let kill = OomKill {
-                    life,
-                    evidence: Evidence::Events,
-                    count: Some(kills),
-                };
-                send(
-                    &events,
-                    Event {
-                        at,
-                        what: What::OomKill(kill),
-                    },
-                )
-                .await;
+                let kill = OomKill { life, evidence: Evidence::Events, count: Some(kills) };
+                send(&events, Event { at, what: What::OomKill(kill) }).await;
             }
-            let exit = Exit {
-                code: status.ok().map(exit_code),
-                asked: false,
-            };
+            let exit = Exit { code: status.ok().map(exit_code), asked: false };
             ended.send_replace(Some(exit));
-            send(
-                &events,
-                Event {
-                    at,
-                    what: What::Ended {
-                        life,
-                        exit,
-                        lifetime_peak: None,
-                    },
-                },
-            )
-            .await;
+            send(&events, Event { at, what: What::Ended { life, exit, lifetime_peak: None } })
+                .await;
         });
-        let netns = if self.own_network {
-            network_of(pid)
-        } else {
-            None
-        };
+        let netns = if self.own_network { network_of(pid) } else { None };
         let running = Running {
             leaf: place.leaf,
             pid: Pid::from_raw(pid),
@@ -294,11 +231,7 @@ impl Native {
         Target {
             life,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ready.port)),
-            path: if netns.is_some() {
-                GeneratorPath::Netns
-            } else {
-                GeneratorPath::Native
-            },
+            path: if netns.is_some() { GeneratorPath::Netns } else { GeneratorPath::Native },
             netns,
             cgroup_dirs: self.group_dirs(&ready.group),
             events: Some(receiver),
@@ -368,9 +301,7 @@ fn exit_code(status: ExitStatus) -> i64 {
 }
 
 fn network_of(pid: i32) -> Option<OwnedFd> {
-    fs::File::open(format!("/proc/{pid}/ns/net"))
-        .ok()
-        .map(OwnedFd::from)
+    fs::File::open(format!("/proc/{pid}/ns/net")).ok().map(OwnedFd::from)
 }
 
 fn refuse_what_needs_docker(target: &TargetPlan) -> Result<(), Error> {

@@ -41,22 +41,12 @@ impl OomNotice {
     ) -> Option<Self> {
         let control = File::open(leaf.join("memory.oom_control")).ok()?;
         let notice = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()?;
-        let registration = format!(
-            "{} {}",
-            notice.as_fd().as_raw_fd(),
-            control.as_fd().as_raw_fd()
-        );
+        let registration =
+            format!("{} {}", notice.as_fd().as_raw_fd(), control.as_fd().as_raw_fd());
         fs::write(leaf.join("cgroup.event_control"), registration).ok()?;
         let reader = LimitReader::open(Version::V1, leaf).ok()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let watch = Watch {
-            life,
-            reader,
-            notice,
-            clock: clock.clone(),
-            events,
-            leaf: leaf.into(),
-        };
+        let watch = Watch { life, reader, notice, clock: clock.clone(), events, leaf: leaf.into() };
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new()
             .name("oom-notice".to_owned())
@@ -88,15 +78,8 @@ impl Watch {
                 continue;
             };
             known = count;
-            let kill = OomKill {
-                life: self.life,
-                evidence: Evidence::Eventfd,
-                count: Some(count),
-            };
-            let event = Event {
-                at: self.clock.now(),
-                what: What::OomKill(kill),
-            };
+            let kill = OomKill { life: self.life, evidence: Evidence::Eventfd, count: Some(count) };
+            let event = Event { at: self.clock.now(), what: What::OomKill(kill) };
             if self.events.blocking_send(event).is_err() {
                 return;
             }

@@ -121,8 +121,7 @@ impl State {
     fn split_lines(&mut self, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = LINE_MAX.saturating_sub(self.line.len());
-            self.line
-                .extend(part.iter().take(room).filter(|byte| **byte != b'\n'));
+            self.line.extend(part.iter().take(room).filter(|byte| **byte != b'\n'));
             if part.ends_with(b"\n") {
                 self.end_line();
             }
@@ -135,11 +134,7 @@ impl State {
         }
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        let matches = || {
-            self.pattern
-                .as_ref()
-                .is_some_and(|pattern| pattern.is_match(&line))
-        };
+        let matches = || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(&line));
         if self.matched.is_none() && matches() {
             self.matched = Some(self.clock.now());
         }
@@ -157,11 +152,7 @@ impl State {
             }
             self.file.write_all(&tail)
         };
-        write().map_err(|source| Error::File {
-            action: "write",
-            path: self.path.clone(),
-            source,
-        })
+        write().map_err(|source| Error::File { action: "write", path: self.path.clone(), source })
     }
 }
 
@@ -172,11 +163,8 @@ mod tests {
 
     fn output(pattern: Option<&str>) -> (tempfile::TempDir, Output) {
         let dir = tempfile::tempdir().unwrap();
-        let budget = Budget {
-            target_output: Bytes::new(40),
-            quoted_log_lines: 2,
-            ..Budget::default()
-        };
+        let budget =
+            Budget { target_output: Bytes::new(40), quoted_log_lines: 2, ..Budget::default() };
         let pattern = pattern.map(|text| Regex::new(text).unwrap());
         let output =
             Output::create(&dir.path().join("log"), &budget, pattern, &Clock::start()).unwrap();
@@ -200,10 +188,7 @@ mod tests {
     fn quotes_the_last_lines_without_control_characters() {
         let (_dir, output) = output(None);
         output.write(b"one\ntwo\nthr\x1b[31mee\nfour");
-        assert_eq!(
-            output.quote(),
-            "; its last lines:\n    | thr[31mee\n    | four"
-        );
+        assert_eq!(output.quote(), "; its last lines:\n    | thr[31mee\n    | four");
     }
 
     #[test]

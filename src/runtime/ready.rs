@@ -68,10 +68,7 @@ impl Probing {
                     let _ = sender.send(at);
                 }
             })
-            .map_err(|source| Error::Thread {
-                action: "start the readiness check",
-                source,
-            })?;
+            .map_err(|source| Error::Thread { action: "start the readiness check", source })?;
         Ok(Self { done, stop, last })
     }
 
@@ -86,10 +83,7 @@ impl Probing {
 
     /// What the last try found.
     pub(super) fn last_try(&self) -> String {
-        self.last
-            .lock()
-            .map(|text| text.clone())
-            .unwrap_or_default()
+        self.last.lock().map(|text| text.clone()).unwrap_or_default()
     }
 }
 
@@ -105,10 +99,7 @@ fn probe_until_ready(probe: &Probe, stop: &AtomicBool, last: &LastTry) -> Option
         note(format!("its network namespace can't be entered: {error}"));
         return None;
     }
-    let tokio = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .ok()?;
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     tokio.block_on(async {
         while !stop.load(Ordering::Acquire) {
             match tokio::time::timeout(TRY, once(probe)).await {
@@ -169,9 +160,8 @@ async fn stays_open(stream: &TcpStream) -> Result<(), String> {
 async fn get(address: SocketAddr, path: &str) -> Result<u16, String> {
     let stream = connect(address).await?;
     let failed = |error: hyper::Error| format!("GET {path}: {error}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(failed)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let request = hyper::Request::get(path)
         .header("host", format!("127.0.0.1:{}", address.port()))
         .header("user-agent", "highwater")

@@ -17,10 +17,7 @@ impl ExecWatch {
     /// Watches the container whose own cgroup is (or will be) `leaf`.
     pub(super) fn new(leaf: &std::path::Path) -> Self {
         let own_executable = fs::read_link("/proc/self/exe").ok();
-        Self {
-            procs: leaf.join("cgroup.procs"),
-            own_executable,
-        }
+        Self { procs: leaf.join("cgroup.procs"), own_executable }
     }
 
     /// Whether a process of the target's own is there.
@@ -42,9 +39,7 @@ impl ExecWatch {
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
         let is_runtime = executable.as_ref().is_some_and(|path| {
             Some(path) == self.own_executable.as_ref()
-                || path
-                    .file_name()
-                    .is_some_and(|name| name == "crun" || name == "runc")
+                || path.file_name().is_some_and(|name| name == "crun" || name == "runc")
         });
         !is_runtime
     }

@@ -28,15 +28,7 @@ impl FlightRecorder {
     pub fn new(life: LifeId, keep_all: bool, excursion: Bytes, budget: Bytes) -> Self {
         let (current, before) = (Vec::new(), Vec::new());
         let budget = budget.get();
-        Self {
-            life,
-            keep_all,
-            excursion,
-            budget,
-            current,
-            before,
-            post_roll: false,
-        }
+        Self { life, keep_all, excursion, budget, current, before, post_roll: false }
     }
 
     /// Takes in one tick of the present window.
@@ -48,11 +40,7 @@ impl FlightRecorder {
     pub fn end_window(&mut self) -> Option<TickBlock> {
         let exciting = self.is_exciting();
         let keep = self.keep_all || exciting || self.post_roll;
-        let block = if keep {
-            self.take_block(exciting)
-        } else {
-            None
-        };
+        let block = if keep { self.take_block(exciting) } else { None };
         self.post_roll = exciting;
         std::mem::swap(&mut self.before, &mut self.current);
         self.current.clear();
@@ -65,22 +53,13 @@ impl FlightRecorder {
     fn is_exciting(&self) -> bool {
         let ticks = || self.before.iter().chain(&self.current);
         let floor = ticks().map(|tick| tick.usage).min().unwrap_or_default();
-        let top = self
-            .current
-            .iter()
-            .map(|tick| tick.peak)
-            .max()
-            .unwrap_or_default();
+        let top = self.current.iter().map(|tick| tick.peak).max().unwrap_or_default();
         top - floor >= self.excursion
     }
 
     /// Packs the present window; with the one before where that was not kept and is wanted.
     fn take_block(&mut self, with_pre_roll: bool) -> Option<TickBlock> {
-        let mut ticks = if with_pre_roll {
-            std::mem::take(&mut self.before)
-        } else {
-            Vec::new()
-        };
+        let mut ticks = if with_pre_roll { std::mem::take(&mut self.before) } else { Vec::new() };
         ticks.extend_from_slice(&self.current);
         let cost = ticks.len() as u64 * PACKED_TICK;
         if ticks.is_empty() || cost > self.budget {
@@ -100,21 +79,12 @@ mod tests {
         for n in 0..10 {
             let at = Moment::from_millis(number * 10 + n);
             let usage = Bytes::from_kib(1000);
-            let peak = if n == 5 {
-                Bytes::from_kib(peak_kib)
-            } else {
-                usage
-            };
+            let peak = if n == 5 { Bytes::from_kib(peak_kib) } else { usage };
             recorder.tick(Tick { at, usage, peak });
         }
         let block = recorder.end_window();
-        let ticks = block
-            .map(|block| block.unpack().unwrap())
-            .unwrap_or_default();
-        ticks
-            .iter()
-            .map(|tick| tick.at.as_nanos() / 1_000_000)
-            .collect()
+        let ticks = block.map(|block| block.unpack().unwrap()).unwrap_or_default();
+        ticks.iter().map(|tick| tick.at.as_nanos() / 1_000_000).collect()
     }
 
     #[test]

@@ -21,11 +21,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) const fn new(events: Sender<Event>) -> Self {
-        Self {
-            events,
-            backlog: VecDeque::new(),
-            dropped: 0,
-        }
+        Self { events, backlog: VecDeque::new(), dropped: 0 }
     }
 
     /// Sends, or keeps for later. Where too much waits, the oldest raw ticks are given up.
@@ -33,10 +29,8 @@ impl Outbox {
         self.backlog.push_back(event);
         self.push();
         if self.backlog.len() > BACKLOG {
-            let oldest_raw = self
-                .backlog
-                .iter()
-                .position(|event| matches!(event.what, What::Ticks(_)));
+            let oldest_raw =
+                self.backlog.iter().position(|event| matches!(event.what, What::Ticks(_)));
             self.backlog.remove(oldest_raw.unwrap_or(0));
             self.dropped += 1;
         }
@@ -74,10 +68,7 @@ mod tests {
         let (sender, mut receiver) = tokio::sync::mpsc::channel(2);
         let mut outbox = Outbox::new(sender);
         for n in 0..100 {
-            outbox.send(Event {
-                at: Moment::from_millis(n),
-                what: What::Drained,
-            });
+            outbox.send(Event { at: Moment::from_millis(n), what: What::Drained });
         }
         let reader = std::thread::spawn(move || {
             let mut seen = Vec::new();
@@ -96,10 +87,7 @@ mod tests {
         let (sender, _receiver) = tokio::sync::mpsc::channel(1);
         let mut outbox = Outbox::new(sender);
         for n in 0..(BACKLOG as u64 + 11) {
-            outbox.send(Event {
-                at: Moment::from_millis(n),
-                what: What::Drained,
-            });
+            outbox.send(Event { at: Moment::from_millis(n), what: What::Drained });
         }
         assert_eq!(outbox.backlog.len(), BACKLOG);
         assert_eq!(outbox.dropped, 10);

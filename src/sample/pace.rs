@@ -31,11 +31,7 @@ pub(super) struct Due {
 impl Pace {
     /// The first tick is due at `start`.
     pub(super) fn new(start: Moment, interval: Duration) -> Self {
-        Self {
-            start,
-            interval_ns: nanos(interval).max(1),
-            next: 0,
-        }
+        Self { start, interval_ns: nanos(interval).max(1), next: 0 }
     }
 
     /// When the next tick is due.
@@ -50,10 +46,7 @@ impl Pace {
         let missed = index - self.next;
         let due = Moment::from_nanos(self.start.as_nanos() + index * self.interval_ns);
         self.next = index + 1;
-        Due {
-            lateness: now.since(due),
-            missed,
-        }
+        Due { lateness: now.since(due), missed }
     }
 }
 
@@ -101,21 +94,9 @@ mod tests {
         let mut pace = Pace::new(Moment::from_millis(10), Duration::from_millis(1));
         assert_eq!(pace.next_due(), Moment::from_millis(10));
         let due = pace.wake(Moment::from_nanos(10_080_000));
-        assert_eq!(
-            due,
-            Due {
-                lateness: Duration::from_micros(80),
-                missed: 0
-            }
-        );
+        assert_eq!(due, Due { lateness: Duration::from_micros(80), missed: 0 });
         let due = pace.wake(Moment::from_nanos(14_500_000));
-        assert_eq!(
-            due,
-            Due {
-                lateness: Duration::from_micros(500),
-                missed: 3
-            }
-        );
+        assert_eq!(due, Due { lateness: Duration::from_micros(500), missed: 3 });
         assert_eq!(pace.next_due(), Moment::from_millis(15));
     }
 

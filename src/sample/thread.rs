@@ -84,11 +84,7 @@ impl Work {
             .transpose()?;
         let now = clock.now();
         let mut work = Self {
-            limits: LimitWatch {
-                version: job.place.version,
-                reader: None,
-                kills: 0,
-            },
+            limits: LimitWatch { version: job.place.version, reader: None, kills: 0 },
             exec: Some(ExecWatch::new(&job.place.leaf)),
             outbox: Outbox::new(events),
             window: WindowBuilder::new(job.life, now),
@@ -98,10 +94,7 @@ impl Work {
             ticks: 0,
             missed: 0,
             before_exec: Bytes::ZERO,
-            last: Reading {
-                usage: Bytes::ZERO,
-                peak: Bytes::ZERO,
-            },
+            last: Reading { usage: Bytes::ZERO, peak: Bytes::ZERO },
             parts_at: now,
             parts_usage: Bytes::ZERO,
             files,
@@ -178,10 +171,7 @@ impl Work {
     }
 
     fn send(&mut self, what: What) {
-        self.outbox.send(Event {
-            at: self.clock.now(),
-            what,
-        });
+        self.outbox.send(Event { at: self.clock.now(), what });
     }
 
     /// Reads everything that is due at one tick. Gives the time at which the peak was read.
@@ -193,11 +183,7 @@ impl Work {
         let at = self.clock.now();
         self.last = reading;
         self.ticks += 1;
-        let tick = Tick {
-            at,
-            usage: reading.usage,
-            peak: reading.peak,
-        };
+        let tick = Tick { at, usage: reading.usage, peak: reading.peak };
         self.window.tick(&tick, missed);
         self.flight.tick(tick);
         let moved = self.parts_usage.get().abs_diff(reading.usage.get()) >= PARTS_ON_MOVE.get()
@@ -229,11 +215,7 @@ impl Work {
         if counts.oom_kills > self.limits.kills {
             self.limits.kills = counts.oom_kills;
             let (life, evidence) = (self.job.life, Evidence::Events);
-            self.send(What::OomKill(OomKill {
-                life,
-                evidence,
-                count: Some(counts.oom_kills),
-            }));
+            self.send(What::OomKill(OomKill { life, evidence, count: Some(counts.oom_kills) }));
         }
     }
 
@@ -248,10 +230,7 @@ impl Work {
         self.exec = None;
         self.close_window(at);
         let (life, before_exec) = (self.job.life, self.before_exec);
-        self.outbox.send(Event {
-            at,
-            what: What::Exec { life, before_exec },
-        });
+        self.outbox.send(Event { at, what: What::Exec { life, before_exec } });
     }
 
     fn close_window(&mut self, at: Moment) {
@@ -260,16 +239,10 @@ impl Work {
             let _ = self.read_parts(at);
         }
         if let Some(window) = self.window.close(at) {
-            self.outbox.send(Event {
-                at,
-                what: What::Memory(window),
-            });
+            self.outbox.send(Event { at, what: What::Memory(window) });
         }
         if let Some(block) = self.flight.end_window() {
-            self.outbox.send(Event {
-                at,
-                what: What::Ticks(block),
-            });
+            self.outbox.send(Event { at, what: What::Ticks(block) });
         }
     }
 
@@ -298,11 +271,7 @@ impl LimitWatch {
     /// The counters now; none while the container's own cgroup is not there.
     fn read(&mut self, job: &SamplerJob) -> Option<LimitCounts> {
         if self.reader.is_none() {
-            let own = job
-                .place
-                .resets
-                .last()
-                .filter(|_| self.version == Version::V2);
+            let own = job.place.resets.last().filter(|_| self.version == Version::V2);
             let dir = own.unwrap_or(&job.place.leaf);
             self.reader = LimitReader::open(self.version, dir).ok();
         }
@@ -324,11 +293,7 @@ fn open_files(job: &SamplerJob) -> io::Result<Files> {
     let nested: Vec<&Path> = if place.resets.is_empty() {
         vec![place.leaf.as_path()]
     } else {
-        place
-            .resets
-            .iter()
-            .map(std::path::PathBuf::as_path)
-            .collect()
+        place.resets.iter().map(std::path::PathBuf::as_path).collect()
     };
     let inner = nested.last().copied().unwrap_or(&place.leaf);
     let parts = PartsReader::open(place.version, inner)?;

@@ -66,10 +66,7 @@ fn measure_until_stopped(
     loop {
         if let Some(vitals) = measure(life, dirs) {
             // When the session is busy this measure is left out: the next is a second away.
-            let _ = events.try_send(Event {
-                at: clock.now(),
-                what: What::Vitals(vitals),
-            });
+            let _ = events.try_send(Event { at: clock.now(), what: What::Vitals(vitals) });
         }
         if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
             return;
@@ -99,25 +96,17 @@ fn measure(life: LifeId, dirs: &[PathBuf]) -> Option<Vitals> {
             continue;
         };
         let threads = process.stat().map_or(0, |stat| stat.num_threads);
-        vitals.threads = vitals
-            .threads
-            .saturating_add(u32::try_from(threads).unwrap_or(0));
-        let files = process
-            .fd_count()
-            .ok()
-            .and_then(|count| u32::try_from(count).ok());
-        vitals.open_files = vitals
-            .open_files
-            .zip(files)
-            .map(|(sum, more)| sum.saturating_add(more));
+        vitals.threads = vitals.threads.saturating_add(u32::try_from(threads).unwrap_or(0));
+        let files = process.fd_count().ok().and_then(|count| u32::try_from(count).ok());
+        vitals.open_files =
+            vitals.open_files.zip(files).map(|(sum, more)| sum.saturating_add(more));
     }
     Some(vitals)
 }
 
 /// The text of the first of the files that is there.
 fn first_file(dirs: &[PathBuf], name: &str) -> Option<String> {
-    dirs.iter()
-        .find_map(|dir: &PathBuf| fs::read_to_string(Path::join(dir, name)).ok())
+    dirs.iter().find_map(|dir: &PathBuf| fs::read_to_string(Path::join(dir, name)).ok())
 }
 
 /// CPU time used: v2 `cpu.stat`, v1 `cpuacct.usage`.
@@ -146,23 +135,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write("cgroup.procs", &format!("{}\n", std::process::id()));
-        write(
-            "cpu.stat",
-            "usage_usec 1500\nnr_throttled 1\nthrottled_usec 20\n",
-        );
-        write(
-            "memory.pressure",
-            "some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n",
-        );
+        write("cpu.stat", "usage_usec 1500\nnr_throttled 1\nthrottled_usec 20\n");
+        write("memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n");
         let vitals = measure(LifeId(1), &[dir.path().to_owned()]).unwrap();
         assert_eq!(vitals.cpu_ns, Some(1_500_000));
         assert_eq!(vitals.throttled_ns, Some(20_000));
         assert_eq!(vitals.psi_some_us, Some(42));
         assert_eq!(vitals.processes, 1);
-        assert!(
-            vitals.threads >= 2,
-            "the test's own thread and the main one"
-        );
+        assert!(vitals.threads >= 2, "the test's own thread and the main one");
         assert!(vitals.open_files.unwrap() >= 3);
     }
 

@@ -81,12 +81,8 @@ impl WindowBuilder {
     pub fn tick(&mut self, tick: &Tick, missed: u64) {
         let sums = &mut self.sums;
         sums.ticks += 1;
-        sums.missed = sums
-            .missed
-            .saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
-        sums.usage
-            .get_or_insert(Band::of(tick.usage))
-            .add(tick.usage);
+        sums.missed = sums.missed.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
+        sums.usage.get_or_insert(Band::of(tick.usage)).add(tick.usage);
         if tick.peak > sums.peak {
             sums.peak = tick.peak;
             sums.peak_at = tick.at;
@@ -122,10 +118,7 @@ impl WindowBuilder {
         // Without a reading of the parts, all that is charged may be unreclaimable.
         let levels = sums.levels.unwrap_or_else(|| {
             let mut levels = Levels::of(&self.parts.unwrap_or_default(), usage.last);
-            levels.high = Band {
-                max: sums.peak,
-                ..usage
-            };
+            levels.high = Band { max: sums.peak, ..usage };
             levels
         });
         Some(MemoryWindow {
@@ -157,19 +150,11 @@ mod tests {
 
     fn tick(ms: u64, usage: u64, peak: u64) -> Tick {
         let (usage, peak) = (Bytes::from_mib(usage), Bytes::from_mib(peak));
-        Tick {
-            at: Moment::from_millis(ms),
-            usage,
-            peak,
-        }
+        Tick { at: Moment::from_millis(ms), usage, peak }
     }
 
     fn parts(anon: u64, cache: u64) -> Parts {
-        Parts {
-            anon: Bytes::from_mib(anon),
-            cache: Bytes::from_mib(cache),
-            ..Parts::default()
-        }
+        Parts { anon: Bytes::from_mib(anon), cache: Bytes::from_mib(cache), ..Parts::default() }
     }
 
     #[test]

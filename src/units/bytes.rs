@@ -43,20 +43,14 @@ impl Bytes {
 
     /// The size in MiB, for axes and averages.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "sizes below 2^53 bytes are exact"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "sizes below 2^53 bytes are exact")]
     pub fn as_mib(self) -> f64 {
         self.0 as f64 / (1024.0 * 1024.0)
     }
 
     /// The size as a float of bytes, for ratios and regressions.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "sizes below 2^53 bytes are exact"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "sizes below 2^53 bytes are exact")]
     pub const fn as_f64(self) -> f64 {
         self.0 as f64
     }
@@ -117,13 +111,9 @@ impl FromStr for Bytes {
     /// Parses `256MiB`, `200 KiB`, `1GB` (decimal) or `4096` (bytes); also the Kubernetes forms
     /// `256Mi`, `1Gi`. `Mb` and `m` are refused: they may mean bits or thousandths.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || ParseBytesError {
-            text: text.to_owned(),
-        };
+        let refused = || ParseBytesError { text: text.to_owned() };
         let trimmed = text.trim();
-        let split = trimmed
-            .find(|c: char| c.is_ascii_alphabetic())
-            .unwrap_or(trimmed.len());
+        let split = trimmed.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
         if !number.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(refused());

@@ -19,9 +19,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     humantime::parse_duration(trimmed)
         .ok()
         .or_else(|| parse_fraction(trimmed))
-        .ok_or_else(|| ParseDurationError {
-            text: text.to_owned(),
-        })
+        .ok_or_else(|| ParseDurationError { text: text.to_owned() })
 }
 
 /// One number with a decimal point and one unit, which `humantime` leaves out.

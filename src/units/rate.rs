@@ -28,9 +28,7 @@ impl Rate {
         if per_second.is_finite() && per_second >= 0.0 {
             Ok(Self(per_second))
         } else {
-            Err(ParseRateError {
-                text: per_second.to_string(),
-            })
+            Err(ParseRateError { text: per_second.to_string() })
         }
     }
 
@@ -45,9 +43,7 @@ impl FromStr for Rate {
     type Err = ParseRateError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || ParseRateError {
-            text: text.to_owned(),
-        };
+        let refused = || ParseRateError { text: text.to_owned() };
         let (number, unit) = text.trim().split_once('/').unwrap_or((text.trim(), "s"));
         let seconds = match unit.trim() {
             "s" | "sec" | "second" => 1.0,

@@ -69,10 +69,7 @@ impl Bench {
     pub(crate) fn new() -> Self {
         super::fixtures();
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self {
-            dir: tempfile::tempdir().expect("a temporary directory"),
-            _turn: turn,
-        }
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), _turn: turn }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -97,10 +94,7 @@ impl Bench {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
-        command
-            .args(args)
-            .current_dir(self.path())
-            .stdin(Stdio::null());
+        command.args(args).current_dir(self.path()).stdin(Stdio::null());
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("HIGHWATER_")) {
             command.env_remove(key);
         }
@@ -139,19 +133,12 @@ impl Ended {
     /// The run's `run.json`, which `--json` printed.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
-            panic!(
-                "no JSON on standard output ({error}): {}\n{}",
-                self.stdout, self.stderr
-            )
+            panic!("no JSON on standard output ({error}): {}\n{}", self.stdout, self.stderr)
         })
     }
 
     pub(crate) fn expect_code(&self, code: i32) -> &Self {
-        assert_eq!(
-            self.code, code,
-            "stdout: {}\nstderr: {}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 }
@@ -161,12 +148,7 @@ pub(crate) fn left_behind() -> Vec<String> {
     let mut left = Vec::new();
     for listing in [
         ["ps", "--all", "--format", "container {{.Names}}"],
-        [
-            "images",
-            "--all",
-            "--format",
-            "image {{.Repository}}:{{.Tag}}",
-        ],
+        ["images", "--all", "--format", "image {{.Repository}}:{{.Tag}}"],
     ] {
         let output = Command::new("docker")
             .args(&listing[..2])
@@ -174,11 +156,7 @@ pub(crate) fn left_behind() -> Vec<String> {
             .args(&listing[2..])
             .output();
         if let Ok(output) = output {
-            left.extend(
-                String::from_utf8_lossy(&output.stdout)
-                    .lines()
-                    .map(str::to_owned),
-            );
+            left.extend(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned));
         }
     }
     find_cgroups(Path::new("/sys/fs/cgroup"), 3, &mut left);
@@ -190,11 +168,7 @@ fn find_cgroups(dir: &Path, depth: u32, left: &mut Vec<String>) {
         return;
     };
     for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with("highwater-")
-        {
+        if entry.file_name().to_string_lossy().starts_with("highwater-") {
             left.push(format!("cgroup {}", entry.path().display()));
         } else if depth > 1 {
             find_cgroups(&entry.path(), depth - 1, left);

@@ -84,35 +84,20 @@ impl Docker {
         if let Limit::Bytes(limit) = limit
             && limit < LEAST_MEMORY
         {
-            return Err(Error::LimitTooLow {
-                limit,
-                least: LEAST_MEMORY,
-            });
+            return Err(Error::LimitTooLow { limit, least: LEAST_MEMORY });
         }
         let nest = self.tree.as_ref().map(|tree| tree.nest(name)).transpose()?;
         let body = self.body(image, target, limit, nest.as_ref());
         let container = format!("highwater-{}-{name}", self.run_id);
-        let options = CreateContainerOptionsBuilder::new()
-            .name(&container)
-            .build();
+        let options = CreateContainerOptionsBuilder::new().name(&container).build();
         let response = self.engine.api.create_container(Some(options), body).await;
-        let id = response
-            .map_err(Error::docker(format!("create `{container}`")))?
-            .id;
+        let id = response.map_err(Error::docker(format!("create `{container}`")))?.id;
         let place = match &nest {
             Some(nest) => nest.place(&self.hierarchies, &id),
             None => self.foreign_place(&id),
         };
         let stop_within = target.stop.within;
-        Ok((
-            place,
-            Created {
-                id,
-                nest,
-                port: target.port,
-                stop_within,
-            },
-        ))
+        Ok((place, Created { id, nest, port: target.port, stop_within }))
     }
 
     /// Where the engine itself puts a container, by its cgroup driver.
@@ -141,13 +126,7 @@ impl Docker {
         ContainerCreateBody {
             image: Some(image.to_owned()),
             cmd: (!target.args.is_empty()).then(|| target.args.clone()),
-            env: Some(
-                target
-                    .env
-                    .iter()
-                    .map(|v| format!("{}={}", v.name, v.value))
-                    .collect(),
-            ),
+            env: Some(target.env.iter().map(|v| format!("{}={}", v.name, v.value)).collect()),
             user: target.user.clone(),
             labels: Some(HashMap::from([(LABEL.to_owned(), self.run_id.clone())])),
             stop_signal: Some(target.stop.signal.clone()),
@@ -165,26 +144,13 @@ impl Docker {
         nest: Option<&Nest>,
         port: String,
     ) -> HostConfig {
-        let memory = limit
-            .bytes()
-            .map(|bytes| i64::try_from(bytes.get()).unwrap_or(i64::MAX));
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a scenario's cpus are below 10^6"
-        )]
+        let memory = limit.bytes().map(|bytes| i64::try_from(bytes.get()).unwrap_or(i64::MAX));
+        #[expect(clippy::cast_possible_truncation, reason = "a scenario's cpus are below 10^6")]
         let nano_cpus = target.limits.cpus.map(|cpus| (cpus * 1e9).round() as i64);
-        let binds = target
-            .files
-            .iter()
-            .map(|(from, to)| format!("{}:{}:ro", from.display(), to.display()));
-        let tmpfs = target
-            .tmpfs
-            .iter()
-            .map(|dir| (dir.display().to_string(), String::new()));
-        let loopback = PortBinding {
-            host_ip: Some("127.0.0.1".to_owned()),
-            host_port: None,
-        };
+        let binds =
+            target.files.iter().map(|(from, to)| format!("{}:{}:ro", from.display(), to.display()));
+        let tmpfs = target.tmpfs.iter().map(|dir| (dir.display().to_string(), String::new()));
+        let loopback = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: None };
         let log = HashMap::from([
             ("max-size".to_owned(), "8m".to_owned()),
             ("max-file".to_owned(), "2".to_owned()),
@@ -227,10 +193,7 @@ impl Docker {
             return Err(Error::docker(format!("start the container `{id}`"))(source));
         }
         let life = watched.life;
-        let _ = events.try_send(Event {
-            at,
-            what: What::Started { life },
-        });
+        let _ = events.try_send(Event { at, what: What::Started { life } });
         let notice = OomNotice::listen(life, &watched.place.leaf, &watched.clock, events.clone());
         let inspected = self.inspect(&created.id).await?;
         let pid = pid_of(&inspected);
@@ -258,11 +221,7 @@ impl Docker {
         Ok(Target {
             life,
             address,
-            path: if self.enters_network {
-                GeneratorPath::Netns
-            } else {
-                GeneratorPath::Published
-            },
+            path: if self.enters_network { GeneratorPath::Netns } else { GeneratorPath::Published },
             netns,
             cgroup_dirs,
             events: Some(receiver),
@@ -293,11 +252,7 @@ impl Docker {
             let bindings = ports.get(&format!("{}/tcp", created.port))?.as_ref()?;
             bindings.first()?.host_port.as_ref()?.parse().ok()
         };
-        let port = if inside {
-            created.port
-        } else {
-            published().unwrap_or(created.port)
-        };
+        let port = if inside { created.port } else { published().unwrap_or(created.port) };
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
@@ -318,17 +273,11 @@ impl Docker {
     pub(in super::super) async fn stop(&self, running: &mut Running) -> Result<(), Error> {
         let id = &running.created.id;
         let within = i32::try_from(running.created.stop_within.as_secs().max(1));
-        let options = StopContainerOptionsBuilder::new()
-            .t(within.unwrap_or(i32::MAX))
-            .build();
+        let options = StopContainerOptionsBuilder::new().t(within.unwrap_or(i32::MAX)).build();
         let stopped = self.engine.api.stop_container(id, Some(options)).await;
         if stopped.is_err() {
             // A frozen or half-dead container: what remains is to kill it.
-            let _ = self
-                .engine
-                .api
-                .kill_container(id, None::<KillContainerOptions>)
-                .await;
+            let _ = self.engine.api.kill_container(id, None::<KillContainerOptions>).await;
         }
         let _ = tokio::time::timeout(LAST_WORDS, &mut running.watcher).await;
         Ok(())
@@ -368,48 +317,25 @@ impl Watcher {
         let at = self.clock.now();
         let _ = tokio::time::timeout(LAST_WORDS, logs).await;
         let state = self.engine.api.inspect_container(&self.id, None).await;
-        let state = state
-            .ok()
-            .and_then(|inspected| inspected.state)
-            .unwrap_or_default();
+        let state = state.ok().and_then(|inspected| inspected.state).unwrap_or_default();
         if state.oom_killed == Some(true) {
             tell_of_kill(&self.events, self.life, &self.clock).await;
         }
-        let exit = Exit {
-            code: state.exit_code,
-            asked: false,
-        };
+        let exit = Exit { code: state.exit_code, asked: false };
         self.ended.send_replace(Some(exit));
-        let what = What::Ended {
-            life: self.life,
-            exit,
-            lifetime_peak: None,
-        };
+        let what = What::Ended { life: self.life, exit, lifetime_peak: None };
         // An error means that nobody listens any more.
         let _ = self.events.send(Event { at, what }).await;
     }
 }
 
 async fn tell_of_kill(events: &Sender<Event>, life: LifeId, clock: &Clock) {
-    let kill = OomKill {
-        life,
-        evidence: Evidence::Docker,
-        count: None,
-    };
-    let _ = events
-        .send(Event {
-            at: clock.now(),
-            what: What::OomKill(kill),
-        })
-        .await;
+    let kill = OomKill { life, evidence: Evidence::Docker, count: None };
+    let _ = events.send(Event { at: clock.now(), what: What::OomKill(kill) }).await;
 }
 
 async fn follow_logs(engine: Engine, id: String, output: Output) {
-    let options = LogsOptionsBuilder::new()
-        .follow(true)
-        .stdout(true)
-        .stderr(true)
-        .build();
+    let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
     let mut stream = std::pin::pin!(engine.api.logs(&id, Some(options)));
     while let Some(Ok(piece)) = stream.next().await {
         let (LogOutput::StdOut { message }

@@ -27,21 +27,13 @@ fn address() -> String {
 impl Engine {
     /// Connects, and agrees on a version.
     pub(in super::super) async fn connect() -> Result<Self, Error> {
-        let refused = |source| Error::NoDocker {
-            address: address(),
-            source,
-        };
+        let refused = |source| Error::NoDocker { address: address(), source };
         let api = bollard::Docker::connect_with_defaults().map_err(refused)?;
         let api = api.negotiate_version().await.map_err(refused)?;
         let info = api.info().await.map_err(refused)?;
         let cgroup_driver = info.cgroup_driver.map(|driver| driver.to_string());
         let local = address().starts_with("unix://");
-        Ok(Self {
-            api,
-            version: info.server_version,
-            cgroup_driver,
-            local,
-        })
+        Ok(Self { api, version: info.server_version, cgroup_driver, local })
     }
 
     /// Whether it runs on this host, as far as its address tells.
@@ -61,10 +53,7 @@ impl Engine {
     pub(in super::super) async fn runs(&self) -> Result<BTreeSet<String>, Error> {
         let mut runs = BTreeSet::new();
         let filters = HashMap::from([("label", vec![LABEL])]);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&filters)
-            .build();
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let containers = self.api.list_containers(Some(options)).await;
         for container in containers.map_err(Error::docker("list containers"))? {
             runs.extend(container.labels.and_then(|mut labels| labels.remove(LABEL)));
@@ -80,14 +69,10 @@ impl Engine {
     /// Removes every container and image of a run.
     pub(in super::super) async fn remove_all_of(&self, run_id: &str) -> Result<(), Error> {
         let filters = HashMap::from([("label", vec![format!("{LABEL}={run_id}")])]);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&filters)
-            .build();
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let containers = self.api.list_containers(Some(options)).await;
         for container in containers.map_err(Error::docker("list containers"))? {
-            self.remove_container(&container.id.unwrap_or_default())
-                .await?;
+            self.remove_container(&container.id.unwrap_or_default()).await?;
         }
         let options = ListImagesOptionsBuilder::new().filters(&filters).build();
         let images = self.api.list_images(Some(options)).await;
@@ -101,19 +86,14 @@ impl Engine {
 
     /// Removes a container, running or not; one that is gone already is no error.
     pub(super) async fn remove_container(&self, id: &str) -> Result<(), Error> {
-        let options = RemoveContainerOptionsBuilder::new()
-            .force(true)
-            .v(true)
-            .build();
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.api.remove_container(id, Some(options)).await {
             Err(bollard::errors::Error::DockerResponseServerError {
                 status_code: 404 | 409,
                 ..
             })
             | Ok(()) => Ok(()),
-            Err(source) => Err(Error::docker(format!("remove the container `{id}`"))(
-                source,
-            )),
+            Err(source) => Err(Error::docker(format!("remove the container `{id}`"))(source)),
         }
     }
 }

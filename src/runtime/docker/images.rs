@@ -22,16 +22,10 @@ impl Engine {
         }
         say(&format!("pulling the image {name}"));
         let (repository, tag) = split_tag(name);
-        let options = CreateImageOptionsBuilder::new()
-            .from_image(repository)
-            .tag(tag)
-            .build();
+        let options = CreateImageOptionsBuilder::new().from_image(repository).tag(tag).build();
         let mut steps = std::pin::pin!(self.api.create_image(Some(options), None, None));
         while let Some(step) = steps.next().await {
-            step.map_err(|source| Error::NoImage {
-                image: name.to_owned(),
-                source,
-            })?;
+            step.map_err(|source| Error::NoImage { image: name.to_owned(), source })?;
         }
         Ok(())
     }
@@ -58,10 +52,7 @@ impl Engine {
             format!("LABEL {LABEL}={run_id}"),
         ];
         if !libraries.is_empty() {
-            let paths: Vec<_> = libraries
-                .iter()
-                .map(|dir| dir.display().to_string())
-                .collect();
+            let paths: Vec<_> = libraries.iter().map(|dir| dir.display().to_string()).collect();
             changes.push(format!("ENV LD_LIBRARY_PATH={}", paths.join(":")));
         }
         let options = CreateImageOptionsBuilder::new()
@@ -88,8 +79,7 @@ impl Engine {
         say: Say<'_>,
     ) -> Result<(), Error> {
         let archive = packed(|file| image::write_context(binary, base, file))?;
-        self.build_archive(archive, "Dockerfile", name, run_id, say)
-            .await
+        self.build_archive(archive, "Dockerfile", name, run_id, say).await
     }
 
     /// Builds a Dockerfile; its directory is the context.
@@ -104,10 +94,7 @@ impl Engine {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let file = path
-            .file_name()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
+        let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let archive = packed(|out| image::write_directory(directory, out))?;
         self.build_archive(archive, &file, name, run_id, say).await
     }
@@ -138,12 +125,7 @@ impl Engine {
             if let Some(error) = step.error_detail.and_then(|detail| detail.message) {
                 return Err(failed(error, &words));
             }
-            for line in step
-                .stream
-                .iter()
-                .flat_map(|text| text.lines())
-                .filter(|l| !l.is_empty())
-            {
+            for line in step.stream.iter().flat_map(|text| text.lines()).filter(|l| !l.is_empty()) {
                 say(line);
                 words.push(line.to_owned());
                 if words.len() > 40 {
@@ -171,16 +153,10 @@ fn packed(
     write: impl FnOnce(&mut std::io::BufWriter<std::fs::File>) -> Result<(), Error>,
 ) -> Result<std::fs::File, Error> {
     let path = std::env::temp_dir();
-    let failed = |source| Error::File {
-        action: "write an archive in",
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| Error::File { action: "write an archive in", path: path.clone(), source };
     let mut out = std::io::BufWriter::new(tempfile::tempfile().map_err(failed)?);
     write(&mut out)?;
-    let mut file = out
-        .into_inner()
-        .map_err(|error| failed(error.into_error()))?;
+    let mut file = out.into_inner().map_err(|error| failed(error.into_error()))?;
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     Ok(file)
 }

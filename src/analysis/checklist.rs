@@ -1,0 +1,150 @@
+//! The questions that a soak test has to answer, and what the answers rest on.
+
+use super::model::{Answer, CheckItem, Findings};
+use crate::event::ReleaseBuild;
+use crate::plan::Outline;
+use crate::units::Bytes;
+
+/// The whole list, in a fixed order.
+pub(super) fn answers(findings: &Findings, outline: &Outline) -> Vec<CheckItem> {
+    vec![
+        release(findings),
+        startup(findings),
+        bursts(findings, outline),
+        settled(findings),
+        limited(findings),
+        payloads(findings, outline),
+        rss(findings),
+        aligned(findings),
+    ]
+}
+
+fn item(question: &'static str, answer: Answer, evidence: String) -> CheckItem {
+    CheckItem { question, answer, evidence }
+}
+
+const fn yes_or_no(yes: bool) -> Answer {
+    if yes { Answer::Yes } else { Answer::No }
+}
+
+fn release(findings: &Findings) -> CheckItem {
+    let answer = match findings.facts.release {
+        ReleaseBuild::Yes => Answer::Yes,
+        ReleaseBuild::No => Answer::No,
+        ReleaseBuild::Unknown => Answer::Unknown,
+    };
+    let evidence = findings.facts.release_evidence.clone();
+    item("Did we test the release build?", answer, evidence)
+}
+
+fn startup(findings: &Findings) -> CheckItem {
+    let question = "Was the startup peak captured?";
+    let Some(startup) = &findings.startup else {
+        return item(question, Answer::No, "no startup trial was run".to_owned());
+    };
+    let Some(peak) = startup.peak else {
+        let evidence = "the trials show no memory".to_owned();
+        return item(question, Answer::Unknown, evidence);
+    };
+    let limited = startup.trials.iter().filter(|trial| !trial.unlimited);
+    let count = limited.count();
+    let evidence = format!("{count} trials in fresh containers, the highest peak {peak}");
+    item(question, Answer::Yes, evidence)
+}
+
+fn bursts(findings: &Findings, outline: &Outline) -> CheckItem {
+    let question = "Did the traffic come in bursts?";
+    let began = |name: &String| findings.phases.iter().any(|phase| phase.name == *name);
+    let names: Vec<&str> = outline
+        .phases
+        .iter()
+        .filter(|phase| phase.bursts && began(&phase.name))
+        .map(|phase| phase.name.as_str())
+        .collect();
+    if names.is_empty() {
+        return item(question, Answer::No, "no phase with a burst ran".to_owned());
+    }
+    let evidence = format!("bursts in {}", names.join(", "));
+    item(question, Answer::Yes, evidence)
+}
+
+fn settled(findings: &Findings) -> CheckItem {
+    let question = "Does memory settle after the load?";
+    let levels = || findings.phases.iter().filter_map(|phase| phase.memory);
+    let evidence = match (levels().next(), levels().next_back()) {
+        (Some(first), Some(last)) => format!(
+            "unreclaimable memory was {} at the start of the load and {} at its end; growth was \
+             not judged",
+            first.start, last.end
+        ),
+        _ => "no phase shows memory".to_owned(),
+    };
+    item(question, Answer::Unknown, evidence)
+}
+
+fn limited(findings: &Findings) -> CheckItem {
+    let question = "Did it run in a container with a memory limit?";
+    let limit = findings.limit.bytes();
+    let evidence = limit.map_or_else(
+        || "no limit was set".to_owned(),
+        |limit| format!("{limit}, {}", findings.facts.runtime),
+    );
+    item(question, yes_or_no(limit.is_some()), evidence)
+}
+
+fn payloads(findings: &Findings, outline: &Outline) -> CheckItem {
+    let question = "Were the payloads of production's size?";
+    let traffic = || {
+        let phases = findings.phases.iter();
+        phases.filter_map(|phase| phase.traffic.as_ref())
+    };
+    let requests: u64 = traffic().map(|row| row.requests).sum();
+    if requests == 0 {
+        return item(question, Answer::No, "no request was answered".to_owned());
+    }
+    let mean = |bytes: u64| Bytes::new(bytes / requests);
+    let sent = mean(traffic().map(|row| row.bytes_sent).sum());
+    let received = mean(traffic().map(|row| row.bytes_received).sum());
+    let largest = outline.steps.iter().map(|step| step.body_max).max();
+    let largest = largest.unwrap_or_default();
+    let evidence = format!(
+        "a request sent {sent} and received {received} on average, bodies up to {largest}; what \
+         production sends is not known here"
+    );
+    item(question, Answer::Unknown, evidence)
+}
+
+fn rss(findings: &Findings) -> CheckItem {
+    let question = "Was RSS watched, not only the heap?";
+    let evidence = findings.memory.as_ref().map_or_else(
+        || "no memory was sampled".to_owned(),
+        |memory| {
+            let (rss, peak) = (memory.rss_peak, memory.peak);
+            format!("RSS peak {rss}, charged peak {peak}, as the kernel counts")
+        },
+    );
+    item(question, yes_or_no(findings.memory.is_some()), evidence)
+}
+
+fn aligned(findings: &Findings) -> CheckItem {
+    let question = "Are events aligned with spikes?";
+    match findings.spikes_total {
+        None => {
+            let evidence = "no raw ticks were kept".to_owned();
+            item(question, Answer::Unknown, evidence)
+        }
+        Some(0) => {
+            let evidence = "no spike was found".to_owned();
+            item(question, Answer::Yes, evidence)
+        }
+        Some(total) => {
+            let known = findings.spikes.iter().filter(|row| row.in_flight.is_some());
+            let (known, shown) = (known.count(), findings.spikes.len());
+            let evidence = format!(
+                "{total} spikes on the clock of the requests; what was in flight is known for \
+                 {known} of the {shown} largest"
+            );
+            item(question, yes_or_no(known > 0), evidence)
+        }
+    }
+}

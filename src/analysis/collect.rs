@@ -1,0 +1,314 @@
+//! One pass over the events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::columns::TimelineBuilder;
+use super::model::{Findings, GeneratorAccount, Memory, SamplerAccount};
+use super::phases::Phases;
+use super::spikes::Spikes;
+use super::startup::Trials;
+use super::{checklist, float, verdict};
+use crate::clock::{Anchor, Moment};
+use crate::event::{
+    Event, Evidence, Finish, GeneratorReport, LifeId, LifeRole, OomKill, RunFacts, SamplerReport,
+    SamplingStart, What,
+};
+use crate::judge::{Placed, Places, Thresholds};
+use crate::plan::{Outline, Rule};
+use crate::units::{Bytes, Percent};
+
+/// Notes that are kept.
+const MOST_NOTES: usize = 100;
+
+/// Takes in events and makes the findings of them.
+#[derive(Debug)]
+pub(super) struct Collector<'a> {
+    outline: &'a Outline,
+    places: Places,
+    thresholds: Thresholds,
+    trials: Trials,
+    phases: Phases,
+    spikes: Spikes,
+    timeline: TimelineBuilder,
+    memory: Option<Memory>,
+    kills: Kills,
+    limit_hits: BTreeMap<LifeId, u64>,
+    samplers: BTreeMap<LifeId, Sampler>,
+    generator: Option<GeneratorReport>,
+    notes: Vec<String>,
+    finish: Option<Finish>,
+    end: Moment,
+}
+
+/// OOM kills by life: sources that tell of one kill are counted once.
+#[derive(Debug, Default)]
+pub(super) struct Kills {
+    pub(super) rows: BTreeMap<LifeId, LifeKills>,
+}
+
+#[derive(Debug)]
+pub(super) struct LifeKills {
+    pub(super) role: LifeRole,
+    pub(super) count: u64,
+    pub(super) first: Moment,
+    pub(super) evidence: BTreeSet<Evidence>,
+}
+
+#[derive(Debug, Default)]
+struct Sampler {
+    start: Option<SamplingStart>,
+    report: Option<SamplerReport>,
+    /// By the windows, where no report came.
+    ticks: u64,
+    missed: u64,
+}
+
+impl Kills {
+    /// Takes in that a life has had so many kills; true where that is more than was known.
+    fn add(&mut self, kill: &OomKill, role: LifeRole, at: Moment) -> bool {
+        let count = kill.count.unwrap_or(1);
+        if count == 0 {
+            return false;
+        }
+        let row = self.rows.entry(kill.life).or_insert_with(|| LifeKills {
+            role,
+            count: 0,
+            first: at,
+            evidence: BTreeSet::new(),
+        });
+        let more = count > row.count;
+        row.first = row.first.min(at);
+        row.count = row.count.max(count);
+        row.evidence.insert(kill.evidence);
+        more
+    }
+
+    /// The kills of the main lives.
+    pub(super) fn main(&self) -> impl Iterator<Item = &LifeKills> {
+        self.rows.values().filter(|row| row.role == LifeRole::Main)
+    }
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(outline: &'a Outline) -> Self {
+        let rules = outline.thresholds.iter().flat_map(|(selector, rules)| {
+            // The scenario was checked before it ran: what is no rule now is one of a later
+            // version, and can't be judged by this one.
+            rules.iter().filter_map(|rule| Rule::parse(selector, rule, false).ok())
+        });
+        Self {
+            outline,
+            places: Places::default(),
+            thresholds: Thresholds::new(rules.collect(), outline),
+            trials: Trials::default(),
+            phases: Phases::default(),
+            spikes: Spikes::default(),
+            timeline: TimelineBuilder::new(outline.window_ns),
+            memory: None,
+            kills: Kills::default(),
+            limit_hits: BTreeMap::new(),
+            samplers: BTreeMap::new(),
+            generator: None,
+            notes: Vec::new(),
+            finish: None,
+            end: Moment::START,
+        }
+    }
+
+    pub(super) fn feed(&mut self, event: &Event) {
+        let at = event.at;
+        self.end = self.end.max(at);
+        self.thresholds.feed(event);
+        for placed in self.places.feed(event) {
+            self.memory(&placed);
+        }
+        match &event.what {
+            What::Life(start) => {
+                self.trials.begin(at, start);
+                if start.role == LifeRole::Main {
+                    self.timeline.begin(at);
+                }
+            }
+            What::Sampling(start) => self.sampling(start),
+            What::Started { life } => self.trials.started(*life, at),
+            What::Exec { life, before_exec } => {
+                self.trials.exec(*life, at, *before_exec);
+                self.spikes.exec(*life);
+            }
+            What::Ready { life } => self.trials.ready(*life, at),
+            What::OomKill(kill) => self.kill(kill, at),
+            What::Ticks(block) if self.is_main(block.life) => self.spikes.ticks(block),
+            What::Vitals(vitals) if vitals.life.is_some_and(|life| self.is_main(life)) => {
+                self.phases.vitals(self.places.phase_at(at), at, vitals);
+            }
+            What::Flow(window) => {
+                self.timeline.flow(at, window);
+                self.spikes.flow(at, window);
+            }
+            What::Traffic(window) => {
+                self.timeline.traffic(at, window);
+                self.phases.of(window.phase).traffic(window);
+            }
+            What::SamplerDone(report) => {
+                self.spikes.end(report.life);
+                let sampler = self.samplers.entry(report.life).or_default();
+                sampler.report = Some(report.clone());
+            }
+            What::GeneratorDone(report) => self.generator = Some(*report),
+            What::Note { text } if self.notes.len() < MOST_NOTES => self.notes.push(text.clone()),
+            What::Finished(finish) => self.finish = Some(finish.clone()),
+            _ => {}
+        }
+    }
+
+    fn is_main(&self, life: LifeId) -> bool {
+        self.places.role(life) == Some(LifeRole::Main)
+    }
+
+    fn sampling(&mut self, start: &SamplingStart) {
+        self.samplers.entry(start.life).or_default().start = Some(*start);
+        self.spikes.sampling(start);
+    }
+
+    fn kill(&mut self, kill: &OomKill, at: Moment) {
+        let Some(role) = self.places.role(kill.life) else {
+            return;
+        };
+        self.trials.killed(kill.life);
+        if self.kills.add(kill, role, at) && role == LifeRole::Main {
+            self.timeline.kill(at);
+        }
+    }
+
+    fn memory(&mut self, placed: &Placed) {
+        let (at, window) = (placed.at, &placed.window);
+        let sampler = self.samplers.entry(window.life).or_default();
+        sampler.ticks += u64::from(window.ticks);
+        sampler.missed += u64::from(window.missed);
+        if let Some(count) = window.oom_kills.filter(|count| *count > 0) {
+            let (life, evidence) = (window.life, Evidence::Events);
+            let count = Some(count);
+            let kill = OomKill { life, evidence, count };
+            self.kill(&kill, at);
+        }
+        if placed.role != LifeRole::Main {
+            self.trials.memory(placed);
+            return;
+        }
+        if let Some(hits) = window.limit_hits {
+            let most = self.limit_hits.entry(window.life).or_default();
+            *most = (*most).max(hits);
+        }
+        self.timeline.memory(at, window);
+        if let Some(phase) = placed.phase {
+            self.phases.of(phase).memory(window);
+        }
+        let memory = self.memory.get_or_insert_with(|| Memory {
+            peak: Bytes::ZERO,
+            peak_at: at,
+            rss_peak: Bytes::ZERO,
+            unreclaimable_peak: Bytes::ZERO,
+            unreclaimable_peak_low: Bytes::ZERO,
+            headroom_percent: None,
+            oom_kills: 0,
+            oom_evidence: BTreeSet::new(),
+            limit_hits: None,
+        });
+        if window.peak > memory.peak {
+            (memory.peak, memory.peak_at) = (window.peak, window.peak_at);
+        }
+        memory.rss_peak = memory.rss_peak.max(window.rss.max);
+        memory.unreclaimable_peak = memory.unreclaimable_peak.max(window.unreclaimable_high.max);
+        memory.unreclaimable_peak_low =
+            memory.unreclaimable_peak_low.max(window.unreclaimable_low.max);
+    }
+
+    pub(super) fn finish(mut self, facts: &RunFacts, anchor: Anchor) -> Findings {
+        self.thresholds.finish();
+        for placed in self.places.finish() {
+            self.memory(&placed);
+        }
+        let memory = self.memory.take().map(|memory| self.whole(memory));
+        let spans = self.places.phases();
+        let (spikes, spikes_total) = self.spikes.finish(&self.places, self.outline);
+        let mut findings = Findings {
+            name: self.outline.name.clone(),
+            anchor,
+            facts: facts.clone(),
+            limit: self.outline.limits.memory,
+            verdict: super::Verdict::Pass,
+            exit_code: 0,
+            reasons: Vec::new(),
+            startup: self.trials.finish(),
+            phases: self.phases.finish(spans, self.end, self.outline),
+            memory,
+            spikes,
+            spikes_total,
+            sampler: sampler_account(&self.samplers, &self.places),
+            generator: self.generator.map(generator_account),
+            thresholds: self.thresholds.measured(),
+            checklist: Vec::new(),
+            notes: self.notes,
+            timeline: self.timeline.finish(),
+        };
+        findings.checklist = checklist::answers(&findings, self.outline);
+        let phase_at = |at| {
+            let phase = self.places.phase_at(at)?;
+            let phase = self.outline.phases.get(usize::from(phase));
+            phase.map(|phase| phase.name.clone())
+        };
+        verdict::judge(&mut findings, &self.kills, self.finish.as_ref(), &phase_at);
+        findings
+    }
+
+    /// The main lives' memory with what is known only at the end.
+    fn whole(&self, mut memory: Memory) -> Memory {
+        memory.headroom_percent = self.outline.limits.memory.bytes().and_then(|limit| {
+            let free = limit.as_f64() - memory.unreclaimable_peak.as_f64();
+            Percent::of(free.max(0.0), limit.as_f64()).map(Percent::get)
+        });
+        memory.oom_kills = self.kills.main().map(|row| row.count).sum();
+        memory.oom_evidence =
+            self.kills.main().flat_map(|row| row.evidence.iter().copied()).collect();
+        memory.limit_hits = (!self.limit_hits.is_empty()).then(|| self.limit_hits.values().sum());
+        memory
+    }
+}
+
+fn sampler_account(
+    samplers: &BTreeMap<LifeId, Sampler>,
+    places: &Places,
+) -> Option<SamplerAccount> {
+    let main = |life: &LifeId| places.role(*life) == Some(LifeRole::Main);
+    let any_main = samplers.keys().any(main);
+    let chosen: Vec<&Sampler> =
+        samplers.iter().filter(|(life, _)| !any_main || main(life)).map(|row| row.1).collect();
+    let start = chosen.iter().find_map(|row| row.start)?;
+    let reports = || chosen.iter().filter_map(|row| row.report.as_ref());
+    let (cpu, wall): (Vec<u64>, Vec<u64>) = reports().map(|row| (row.cpu_ns, row.wall_ns)).unzip();
+    let (cpu, wall): (u64, u64) = (cpu.iter().sum(), wall.iter().sum());
+    let worst = |of: fn(&SamplerReport) -> f64| reports().map(of).max_by(f64::total_cmp);
+    let ticks = |row: &&Sampler| row.report.as_ref().map_or(row.ticks, |report| report.ticks);
+    let missed = |row: &&Sampler| {
+        let report = row.report.as_ref();
+        report.map_or(row.missed, |report| report.missed_ticks)
+    };
+    Some(SamplerAccount {
+        tick_ns: start.tick_ns,
+        ticks: chosen.iter().map(ticks).sum(),
+        missed_ticks: chosen.iter().map(missed).sum(),
+        lateness_us: worst(|row| row.lateness_us_p50).zip(worst(|row| row.lateness_us_p99)),
+        scheduling: reports().map(|row| row.scheduling).next(),
+        method: Some(start.method),
+        cpu_percent: Percent::of(float(cpu), float(wall)).map(Percent::get),
+    })
+}
+
+fn generator_account(report: GeneratorReport) -> GeneratorAccount {
+    GeneratorAccount {
+        cpu_percent: Percent::of(float(report.cpu_ns), float(report.wall_ns)).map(Percent::get),
+        rss_peak: Bytes::new(report.rss_peak),
+        saturated: report.saturated,
+        path: report.path,
+    }
+}

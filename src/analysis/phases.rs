@@ -1,0 +1,214 @@
+//! What happened in each phase.
+
+use std::collections::BTreeMap;
+
+use super::float;
+use super::model::{Phase, PhaseMemory, StepTraffic, Times, Traffic, Vital};
+use crate::clock::Moment;
+use crate::event::{Counts, ErrorKind, Histogram, LifeId, MemoryWindow, TrafficWindow, Vitals};
+use crate::plan::{Outline, StepOutline};
+
+/// Sums of one phase.
+#[derive(Debug, Default)]
+pub(super) struct PhaseSums {
+    memory: Option<PhaseMemory>,
+    vitals: VitalSums,
+    counts: Counts,
+    latency: Histogram,
+    duration: Histogram,
+    lateness: Histogram,
+    status: BTreeMap<u16, u64>,
+    errors: BTreeMap<ErrorKind, u64>,
+    steps: BTreeMap<u16, StepSums>,
+}
+
+#[derive(Debug, Default)]
+struct StepSums {
+    counts: Counts,
+    latency: Histogram,
+    duration: Histogram,
+}
+
+#[derive(Debug, Default)]
+struct VitalSums {
+    seen: bool,
+    cpu: Moved,
+    throttled: Moved,
+    threads_max: u32,
+    open_files_max: Option<u32>,
+    psi: Moved,
+}
+
+/// By how much a counter moved, and over what time.
+#[derive(Debug, Default)]
+struct Moved {
+    by: u64,
+    ns: u64,
+}
+
+impl Moved {
+    fn add(&mut self, before: Option<u64>, now: Option<u64>, ns: u64) {
+        if let (Some(before), Some(now)) = (before, now)
+            && let Some(by) = now.checked_sub(before)
+        {
+            self.by += by;
+            self.ns += ns;
+        }
+    }
+
+    fn share(&self) -> Option<f64> {
+        (self.ns > 0).then(|| float(self.by) / float(self.ns))
+    }
+}
+
+impl PhaseSums {
+    pub(super) fn memory(&mut self, window: &MemoryWindow) {
+        let sums = self.memory.get_or_insert(PhaseMemory {
+            peak: window.peak,
+            rss_peak: window.rss.max,
+            unreclaimable_peak: window.unreclaimable_high.max,
+            unreclaimable_peak_low: window.unreclaimable_low.max,
+            start: window.unreclaimable_high.min,
+            end: window.unreclaimable_high.last,
+        });
+        sums.peak = sums.peak.max(window.peak);
+        sums.rss_peak = sums.rss_peak.max(window.rss.max);
+        sums.unreclaimable_peak = sums.unreclaimable_peak.max(window.unreclaimable_high.max);
+        sums.unreclaimable_peak_low = sums.unreclaimable_peak_low.max(window.unreclaimable_low.max);
+        sums.end = window.unreclaimable_high.last;
+    }
+
+    /// Takes in vitals, and what moved since the ones before of the same life.
+    fn vitals(&mut self, before: Option<&(Moment, Vitals)>, at: Moment, now: &Vitals) {
+        let sums = &mut self.vitals;
+        sums.seen = true;
+        sums.threads_max = sums.threads_max.max(now.threads);
+        sums.open_files_max = sums.open_files_max.max(now.open_files);
+        if let Some((then, before)) = before {
+            let ns = at.as_nanos().saturating_sub(then.as_nanos());
+            sums.cpu.add(before.cpu_ns, now.cpu_ns, ns);
+            sums.throttled.add(before.throttled_ns, now.throttled_ns, ns);
+            sums.psi.add(before.psi_some_us, now.psi_some_us, ns);
+        }
+    }
+
+    pub(super) fn traffic(&mut self, window: &TrafficWindow) {
+        self.counts.add(&window.counts);
+        self.latency.add(&window.latency_us);
+        self.duration.add(&window.duration_us);
+        self.lateness.add(&window.lateness_us);
+        for (status, count) in &window.status {
+            *self.status.entry(*status).or_default() += count;
+        }
+        for (kind, count) in &window.errors {
+            *self.errors.entry(*kind).or_default() += count;
+        }
+        let step = self.steps.entry(window.step).or_default();
+        step.counts.add(&window.counts);
+        step.latency.add(&window.latency_us);
+        step.duration.add(&window.duration_us);
+    }
+
+    fn finish(self, name: String, start: Moment, end: Moment, steps: &[StepOutline]) -> Phase {
+        let vitals = &self.vitals;
+        let target = vitals.seen.then(|| Vital {
+            cpu_cores: vitals.cpu.share(),
+            throttled_percent: vitals.throttled.share().map(|share| share * 100.0),
+            threads_max: vitals.threads_max,
+            open_files_max: vitals.open_files_max,
+            psi_some_ms: (vitals.psi.ns > 0).then(|| float(vitals.psi.by) / 1e3),
+        });
+        Phase {
+            name,
+            start,
+            end,
+            memory: self.memory,
+            target,
+            traffic: self.traffic_sums(start, end, steps),
+        }
+    }
+
+    fn traffic_sums(self, start: Moment, end: Moment, steps: &[StepOutline]) -> Option<Traffic> {
+        if self.steps.is_empty() {
+            return None;
+        }
+        let seconds = end.since(start).as_secs_f64();
+        let us = |percent| self.lateness.percentile(percent).map(float);
+        let steps = self.steps.iter().map(|(index, sums)| {
+            let named = steps.get(usize::from(*index));
+            StepTraffic {
+                scenario: named.map_or_else(String::new, |row| row.scenario.clone()),
+                step: named.map_or_else(|| format!("step {index}"), |row| row.step.clone()),
+                requests: sums.counts.ended,
+                failed: sums.counts.failed,
+                unsent: sums.counts.unsent,
+                bytes_sent: sums.counts.bytes_sent,
+                bytes_received: sums.counts.bytes_received,
+                latency: times(&sums.latency),
+                duration: times(&sums.duration),
+            }
+        });
+        Some(Traffic {
+            requests: self.counts.ended,
+            failed: self.counts.failed,
+            unsent: self.counts.unsent,
+            rate: (seconds > 0.0).then(|| float(self.counts.ended) / seconds),
+            bytes_sent: self.counts.bytes_sent,
+            bytes_received: self.counts.bytes_received,
+            latency: times(&self.latency),
+            duration: times(&self.duration),
+            send_lateness_us: us(50.0).zip(us(99.0)),
+            steps: steps.collect(),
+            status: self.status,
+            errors: self.errors,
+        })
+    }
+}
+
+/// Four points of a histogram of microseconds, in milliseconds; none where it is empty.
+fn times(histogram: &Histogram) -> Option<Times> {
+    let ms = |us: Option<u64>| us.map(|us| float(us) / 1e3);
+    Some(Times {
+        p50: ms(histogram.percentile(50.0))?,
+        p95: ms(histogram.percentile(95.0))?,
+        p99: ms(histogram.percentile(99.0))?,
+        max: ms(histogram.max())?,
+    })
+}
+
+/// All phases.
+#[derive(Debug, Default)]
+pub(super) struct Phases {
+    sums: BTreeMap<u16, PhaseSums>,
+    vitals: BTreeMap<LifeId, (Moment, Vitals)>,
+}
+
+impl Phases {
+    pub(super) fn of(&mut self, phase: u16) -> &mut PhaseSums {
+        self.sums.entry(phase).or_default()
+    }
+
+    pub(super) fn vitals(&mut self, phase: Option<u16>, at: Moment, vitals: &Vitals) {
+        let Some(life) = vitals.life else { return };
+        let before = self.vitals.insert(life, (at, *vitals));
+        if let Some(phase) = phase {
+            self.of(phase).vitals(before.as_ref(), at, vitals);
+        }
+    }
+
+    /// The phases that began, in order; one that did not end ends with the run.
+    pub(super) fn finish(
+        mut self,
+        spans: &[(u16, Moment, Option<Moment>)],
+        end: Moment,
+        outline: &Outline,
+    ) -> Vec<Phase> {
+        let rows = spans.iter().map(|(index, start, ended)| {
+            let sums = self.sums.remove(index).unwrap_or_default();
+            let named = outline.phases.get(usize::from(*index));
+            let name = named.map_or_else(|| format!("phase {index}"), |row| row.name.clone());
+            sums.finish(name, *start, ended.unwrap_or(end), &outline.steps)
+        });
+        rows.collect()
+    }
+}

@@ -1,0 +1,302 @@
+//! What it all comes to.
+
+use super::collect::Kills;
+use super::float;
+use super::model::{Findings, Level, Reason, Trial, Verdict};
+use crate::clock::Moment;
+use crate::event::{Finish, LifeRole, PeakMethod};
+use crate::judge::Measured;
+use crate::plan::{Aggregate, MetricKind};
+use crate::units::{Bytes, Limit};
+
+/// Less free than this share of the limit, in percent, is a warning.
+const LEAST_HEADROOM: f64 = 10.0;
+/// More missed ticks than this, in percent, can't be trusted where peaks are only sampled.
+const MOST_MISSED: f64 = 1.0;
+/// Usage from this share of the limit counts as being at it.
+const AT_LIMIT: f64 = 0.99;
+
+/// What kinds of trouble there are; which of them decides is the order of [`decide`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "any of them may hold beside the others")]
+pub(super) struct Trouble {
+    pub(super) interrupted: bool,
+    pub(super) host: bool,
+    pub(super) killed: bool,
+    pub(super) target: bool,
+    pub(super) untrusted: bool,
+    pub(super) failed: bool,
+    pub(super) warned: bool,
+}
+
+/// The verdict and its exit code. Where several hold: 130, 3, 1 by a kill, 4, 5, 1 otherwise.
+pub(super) const fn decide(trouble: Trouble) -> (Verdict, u8) {
+    match trouble {
+        Trouble { interrupted: true, .. } => (Verdict::Interrupted, 130),
+        Trouble { host: true, .. } => (Verdict::Error, 3),
+        Trouble { killed: true, .. } => (Verdict::Fail, 1),
+        Trouble { target: true, .. } => (Verdict::Error, 4),
+        Trouble { untrusted: true, .. } => (Verdict::Untrusted, 5),
+        Trouble { failed: true, .. } => (Verdict::Fail, 1),
+        Trouble { warned: true, .. } => (Verdict::Warn, 0),
+        _ => (Verdict::Pass, 0),
+    }
+}
+
+/// Fills in reasons, verdict and exit code.
+pub(super) fn judge(
+    findings: &mut Findings,
+    kills: &Kills,
+    finish: Option<&Finish>,
+    phase_at: &dyn Fn(Moment) -> Option<String>,
+) {
+    let mut case = Case { trouble: Trouble::default(), reasons: Vec::new() };
+    case.kills(findings, kills, finish, phase_at);
+    case.ending(finish);
+    case.thresholds(&findings.thresholds, finish);
+    case.headroom(findings);
+    case.page_cache(findings);
+    case.sampler(findings);
+    case.traffic(findings);
+    case.reasons.sort_by_key(|reason| reason.level);
+    (findings.verdict, findings.exit_code) = decide(case.trouble);
+    findings.reasons = case.reasons;
+}
+
+struct Case {
+    trouble: Trouble,
+    reasons: Vec<Reason>,
+}
+
+impl Case {
+    fn say(&mut self, id: &'static str, level: Level, text: String, at: Option<Moment>) {
+        match level {
+            Level::Fail => self.trouble.failed = true,
+            Level::Warn => self.trouble.warned = true,
+            Level::Info => {}
+        }
+        let reason = Reason { id, level, text, at };
+        self.reasons.push(reason);
+    }
+
+    fn kills(
+        &mut self,
+        findings: &Findings,
+        kills: &Kills,
+        finish: Option<&Finish>,
+        phase_at: &dyn Fn(Moment) -> Option<String>,
+    ) {
+        for row in kills.main() {
+            let place = phase_at(row.first).map_or_else(
+                || "outside the phases".to_owned(),
+                |phase| format!("in phase {phase}"),
+            );
+            let times = match row.count {
+                1 => String::new(),
+                more => format!(" ({more} processes)"),
+            };
+            let limit = under(findings.limit);
+            let when = row.first.as_secs_f64();
+            let text = format!("OOM-killed {place} at {when:.1} s {limit}{times}");
+            self.say("oom_kill", Level::Fail, text, Some(row.first));
+        }
+        let trials = findings.startup.iter().flat_map(|startup| &startup.trials);
+        let killed: Vec<&Trial> = trials.clone().filter(|trial| trial.killed).collect();
+        for trial in &killed {
+            let mut repeats = trials.clone();
+            let free = repeats
+                .find(|other| other.number == trial.number && other.unlimited && !other.killed);
+            let needs = free.and_then(|free| free.peak).filter(|_| !trial.unlimited);
+            let needs = needs
+                .map_or_else(String::new, |peak| format!("; without a limit it peaks at {peak}"));
+            let (number, limit) = (trial.number, under(trial.limit));
+            let text = format!("OOM-killed in startup trial {number} {limit}{needs}");
+            let at = kills.rows.values().find(|row| match row.role {
+                LifeRole::Trial { number: n } => !trial.unlimited && n == number,
+                LifeRole::Unlimited { number: n } => trial.unlimited && n == number,
+                LifeRole::Main => false,
+            });
+            self.say("oom_kill", Level::Fail, text, at.map(|row| row.first));
+        }
+        self.trouble.killed = !killed.is_empty() || kills.main().next().is_some();
+        if !self.trouble.killed && finish == Some(&Finish::OomKilled) {
+            self.trouble.killed = true;
+            let text = format!("OOM-killed {}", under(findings.limit));
+            self.say("oom_kill", Level::Fail, text, None);
+        }
+    }
+
+    fn ending(&mut self, finish: Option<&Finish>) {
+        let trouble = &mut self.trouble;
+        let (id, text) = match finish {
+            None => {
+                trouble.interrupted = true;
+                let text = "the recording was cut off: what follows covers the run so far";
+                ("cut_off", text.to_owned())
+            }
+            Some(Finish::Interrupted) => {
+                trouble.interrupted = true;
+                let text = "interrupted: what follows covers the run so far";
+                ("interrupted", text.to_owned())
+            }
+            Some(Finish::Failed { text }) => {
+                trouble.host = true;
+                ("host", text.clone())
+            }
+            Some(Finish::TargetFailed { text }) => {
+                trouble.target = true;
+                ("target", text.clone())
+            }
+            Some(Finish::TargetEnded) => {
+                trouble.target = true;
+                ("target", "the target ended by itself in mid-run".to_owned())
+            }
+            Some(Finish::Completed | Finish::OomKilled | Finish::Aborted { .. }) => return,
+        };
+        // After a kill, that the target ended or did not become ready goes without saying.
+        let level = if id == "target" && self.trouble.killed { Level::Info } else { Level::Fail };
+        self.say(id, level, text, None);
+    }
+
+    fn thresholds(&mut self, measured: &[Measured], finish: Option<&Finish>) {
+        let mut unmeasured = Vec::new();
+        for row in measured {
+            match row.pass {
+                Some(true) => {}
+                Some(false) => {
+                    let value = value_text(row);
+                    let text =
+                        format!("threshold broken: {} {}, was {value}", row.metric, row.rule);
+                    self.say("threshold", Level::Fail, text, None);
+                }
+                None => unmeasured.push(format!("{} {}", row.metric, row.rule)),
+            }
+        }
+        if let Some(Finish::Aborted { rule }) = finish {
+            let text = format!("stopped early: {rule} was broken");
+            self.say("aborted", Level::Fail, text, None);
+        }
+        let early = self.trouble.interrupted || self.trouble.killed || self.trouble.target;
+        if !unmeasured.is_empty() {
+            let level = if early || self.trouble.host { Level::Info } else { Level::Warn };
+            let text = format!("nothing was measured for {}", unmeasured.join(", "));
+            self.say("unmeasured", level, text, None);
+        }
+    }
+
+    fn headroom(&mut self, findings: &Findings) {
+        if let Some(memory) = &findings.memory
+            && let Some(headroom) = memory.headroom_percent
+            && headroom < LEAST_HEADROOM
+        {
+            let (peak, limit) = (memory.unreclaimable_peak, findings.limit);
+            let text = format!("only {headroom:.1} % headroom: {peak} unreclaimable of {limit}");
+            self.say("headroom", Level::Warn, text, None);
+        }
+        let Some(limit) = findings.limit.bytes() else {
+            return;
+        };
+        let trials = findings.startup.iter().flat_map(|startup| &startup.trials);
+        let limited = trials.filter(|trial| !trial.unlimited && !trial.killed);
+        let peak = limited.filter_map(|trial| trial.unreclaimable_peak).max();
+        if let Some(peak) = peak.filter(|peak| headroom_of(*peak, limit) < LEAST_HEADROOM) {
+            let headroom = headroom_of(peak, limit);
+            let text = format!(
+                "only {headroom:.1} % headroom in startup: {peak} unreclaimable of {limit}"
+            );
+            self.say("headroom", Level::Warn, text, None);
+        }
+    }
+
+    fn page_cache(&mut self, findings: &Findings) {
+        if let (Some(memory), Some(limit)) = (&findings.memory, findings.limit.bytes())
+            && memory.peak.as_f64() >= AT_LIMIT * limit.as_f64()
+            && headroom_of(memory.unreclaimable_peak, limit) >= LEAST_HEADROOM
+        {
+            let text = "page cache fills the limit; the kernel gives it back".to_owned();
+            self.say("page_cache", Level::Info, text, None);
+        }
+    }
+
+    fn sampler(&mut self, findings: &Findings) {
+        let Some(sampler) = &findings.sampler else {
+            return;
+        };
+        let due = sampler.ticks + sampler.missed_ticks;
+        let missed = 100.0 * float(sampler.missed_ticks) / float(due.max(1));
+        if missed <= MOST_MISSED {
+            return;
+        }
+        let lossy = matches!(sampler.method, Some(PeakMethod::Sampled | PeakMethod::DockerStats));
+        let (level, meaning) = if lossy {
+            self.trouble.untrusted = true;
+            (Level::Fail, "peaks are only sampled: some may be missing")
+        } else {
+            (Level::Info, "peaks are kept by the kernel: none is lost")
+        };
+        let text = format!("the sampler missed {missed:.1} % of its ticks; {meaning}");
+        self.say("sampler", level, text, None);
+    }
+
+    fn traffic(&mut self, findings: &Findings) {
+        if findings.generator.is_some_and(|row| row.saturated) {
+            self.trouble.untrusted = true;
+            let text = "the load generator was saturated: it, not the target, set the pace";
+            self.say("generator", Level::Fail, text.to_owned(), None);
+        }
+        let traffic = || findings.phases.iter().filter_map(|row| row.traffic.as_ref());
+        let requests: u64 = traffic().map(|row| row.requests).sum();
+        let failed: u64 = traffic().map(|row| row.failed).sum();
+        let unsent: u64 = traffic().map(|row| row.unsent).sum();
+        let share = |part: u64, whole: u64| 100.0 * float(part) / float(whole.max(1));
+        let early = self.trouble.killed || self.trouble.target;
+        let level = if early { Level::Info } else { Level::Warn };
+        if share(failed, requests) >= 50.0 {
+            let percent = share(failed, requests);
+            let text =
+                format!("{percent:.0} % of the requests failed: peaks of real work may differ");
+            self.say("requests_failed", level, text, None);
+        }
+        if share(unsent, requests + unsent) > 1.0 {
+            let percent = share(unsent, requests + unsent);
+            let text = format!("{percent:.1} % of the requests that fell due were never sent");
+            self.say("unsent", level, text, None);
+        }
+    }
+}
+
+fn under(limit: Limit) -> String {
+    limit.bytes().map_or_else(|| "without a limit".to_owned(), |limit| format!("under {limit}"))
+}
+
+fn headroom_of(peak: Bytes, limit: Bytes) -> f64 {
+    100.0 * (limit.as_f64() - peak.as_f64()) / limit.as_f64().max(1.0)
+}
+
+/// A measured value as people read it.
+pub(crate) fn value_text(row: &Measured) -> String {
+    let Some(value) = row.value else {
+        return "–".to_owned();
+    };
+    let plain = || {
+        if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float-to-int cast saturates, and the sign is printed apart"
+    )]
+    let size = || {
+        let sign = if value < 0.0 { "-" } else { "" };
+        format!("{sign}{}", Bytes::new(value.abs() as u64))
+    };
+    match (row.kind, row.aggregate) {
+        (_, Aggregate::OomKills | Aggregate::LimitHits | Aggregate::Count) => plain(),
+        (MetricKind::Size, Aggregate::Slope) => format!("{}/h", size()),
+        (_, Aggregate::Slope) => format!("{}/h", plain()),
+        (MetricKind::Size, _) => size(),
+        (MetricKind::Time | MetricKind::Trend, _) => format!("{value:.1} ms"),
+        (MetricKind::Share, _) => format!("{:.2} %", value * 100.0),
+        (MetricKind::Level | MetricKind::Counter, _) => plain(),
+    }
+}

@@ -1,0 +1,23 @@
+//! Judging while events come in: pure, incremental, bounded.
+//!
+//! [`SpikeDetector`] finds spikes in the ticks of one life. [`Thresholds`] measures what rules ask
+//! for and says which are broken; a run in progress asks it for rules that abort, and the analysis
+//! asks it again at the end. [`Places`] says where a window of memory belongs: to which role,
+//! whether the target's own program ran already, and to which phase.
+//!
+//! Nothing here reads a clock or a file, and memory does not grow with the length of a run.
+
+mod gauge;
+mod places;
+mod spikes;
+mod thresholds;
+
+pub use places::{Placed, Places};
+pub use spikes::{Spike, SpikeDetector};
+pub use thresholds::{Measured, Thresholds};
+
+/// A count as a float, for ratios.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+pub(crate) const fn float(count: u64) -> f64 {
+    count as f64
+}

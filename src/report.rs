@@ -1,0 +1,37 @@
+//! Reports: renderers of one model, the [`Findings`].
+//!
+//! A renderer makes one text and reads nothing else, so that every table and picture shows the
+//! same numbers. Names that came from a scenario or a target are shown as text, whatever they
+//! hold: control characters are replaced, and what a format gives a meaning to is escaped.
+//! [`write_all`] is the only function here that touches the disk.
+
+mod draw;
+mod error;
+mod json;
+mod markdown;
+mod panels;
+mod scale;
+mod startup;
+mod summary;
+mod text;
+mod timeline;
+mod write;
+
+pub use error::Error;
+pub use json::RunJson;
+pub use markdown::Markdown;
+pub use startup::StartupSvg;
+pub use summary::Summary;
+pub use timeline::TimelineSvg;
+pub use write::{Written, write_all};
+
+use crate::analysis::Findings;
+
+/// Makes one text of the findings.
+pub trait Renderer {
+    /// The text.
+    fn render(&self, findings: &Findings) -> String;
+}
+
+#[cfg(test)]
+mod tests;

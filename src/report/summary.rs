@@ -1,0 +1,264 @@
+//! The end of a run on a terminal: the verdict first, at most 80 columns.
+
+use std::fmt::Write;
+
+use super::markdown::pass_word;
+use super::{Renderer, text};
+use crate::analysis::{Findings, Phase, Startup, Times, Verdict, float};
+use crate::units::Bytes;
+
+const WIDTH: usize = 80;
+const SPIKES: usize = 5;
+
+/// Renders the summary.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Summary<'a> {
+    /// Whether to colour the words that judge.
+    pub color: bool,
+    /// The run's directory, where reports were written.
+    pub directory: Option<&'a std::path::Path>,
+}
+
+impl Renderer for Summary<'_> {
+    fn render(&self, findings: &Findings) -> String {
+        let mut out = String::new();
+        self.write(&mut out, findings).expect("writing into a string never fails");
+        out
+    }
+}
+
+/// A line that fits on the terminal.
+fn line(out: &mut String, words: &str) -> std::fmt::Result {
+    writeln!(out, "{}", text::clean(words, WIDTH))
+}
+
+impl Summary<'_> {
+    fn write(&self, out: &mut String, findings: &Findings) -> std::fmt::Result {
+        self.verdict(out, findings)?;
+        writeln!(out)?;
+        if let Some(startup) = &findings.startup {
+            startup_line(out, startup)?;
+        }
+        memory(out, findings)?;
+        if !findings.phases.is_empty() {
+            phases(out, findings)?;
+        }
+        self.thresholds(out, findings)?;
+        spikes(out, findings)?;
+        accounts(out, findings)?;
+        if let Some(directory) = self.directory {
+            writeln!(out)?;
+            // A path is no good cut short.
+            let path = text::clean(&directory.display().to_string(), 4096);
+            writeln!(out, "Reports are in {path}")?;
+        }
+        Ok(())
+    }
+
+    fn paint(&self, color: &str, word: &str) -> String {
+        if self.color { format!("\u{1b}[1;{color}m{word}\u{1b}[0m") } else { word.to_owned() }
+    }
+
+    fn verdict(&self, out: &mut String, findings: &Findings) -> std::fmt::Result {
+        let color = match findings.verdict {
+            Verdict::Pass => "32",
+            Verdict::Warn | Verdict::Untrusted => "33",
+            Verdict::Fail | Verdict::Error => "31",
+            Verdict::Interrupted => "35",
+        };
+        let word = findings.verdict.name().to_uppercase();
+        let room = WIDTH.saturating_sub(word.len() + 2);
+        let name = text::clean(&findings.name, room);
+        writeln!(out, "{}  {name}", self.paint(color, &word))?;
+        if findings.reasons.is_empty() {
+            return line(out, &format!("  {}", quiet(findings)));
+        }
+        for reason in &findings.reasons {
+            wrapped(out, &reason.text)?;
+        }
+        Ok(())
+    }
+
+    fn thresholds(&self, out: &mut String, findings: &Findings) -> std::fmt::Result {
+        if findings.thresholds.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nThresholds")?;
+        for row in &findings.thresholds {
+            let color = match row.pass {
+                Some(true) => "32",
+                Some(false) => "31",
+                None => "33",
+            };
+            let word = pass_word(row.pass);
+            let padding = " ".repeat(12 - word.len());
+            let rule = text::clean(&format!("{} {}", row.metric, row.rule), 46);
+            let value = crate::analysis::value_text(row);
+            let word = self.paint(color, word);
+            writeln!(out, "  {word}{padding}  {rule:<46}  {value:>14}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a run without reasons passed.
+fn quiet(findings: &Findings) -> String {
+    match &findings.memory {
+        Some(memory) => match memory.headroom_percent {
+            Some(headroom) => format!("no OOM kill, {} headroom", text::percent(headroom)),
+            None => "no OOM kill, and no memory limit to measure against".to_owned(),
+        },
+        None => "nothing was found wrong".to_owned(),
+    }
+}
+
+/// A reason over as many lines as it needs, four at most.
+fn wrapped(out: &mut String, reason: &str) -> std::fmt::Result {
+    let mut row = String::from(" ");
+    for word in text::clean(reason, 4 * (WIDTH - 20)).split_whitespace() {
+        let word = text::clean(word, WIDTH - 4);
+        if row.chars().count() + 1 + word.chars().count() > WIDTH {
+            writeln!(out, "{row}")?;
+            "   ".clone_into(&mut row);
+        }
+        row.push(' ');
+        row.push_str(&word);
+    }
+    writeln!(out, "{row}")
+}
+
+fn startup_line(out: &mut String, startup: &Startup) -> std::fmt::Result {
+    let limited = || startup.trials.iter().filter(|trial| !trial.unlimited);
+    let mut parts = vec![match limited().count() {
+        1 => "1 trial".to_owned(),
+        count => format!("{count} trials"),
+    }];
+    let slowest = limited().filter_map(|trial| trial.ready_ms).max_by(f64::total_cmp);
+    parts.extend(slowest.map(|ms| format!("ready in {}", text::millis(ms))));
+    parts.extend(startup.peak.map(|peak| format!("peak {peak}")));
+    parts.extend(startup.settled.map(|level| format!("settled {level}")));
+    let killed = limited().filter(|trial| trial.killed).count();
+    if killed > 0 {
+        parts.push(format!("{killed} OOM-killed"));
+    }
+    line(out, &format!("Startup  {}", parts.join(", ")))
+}
+
+fn memory(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    let Some(memory) = &findings.memory else {
+        return Ok(());
+    };
+    let headroom = memory.headroom_percent;
+    let headroom =
+        headroom.map_or_else(String::new, |share| format!(", {} headroom", text::percent(share)));
+    let peak = memory.peak;
+    line(out, &format!("Memory   charged peak {peak} of {}{headroom}", findings.limit))?;
+    let (high, rss) = (memory.unreclaimable_peak, memory.rss_peak);
+    let low = memory.unreclaimable_peak_low;
+    let between = if low == high { String::new() } else { format!(" (at least {low})") };
+    line(out, &format!("         unreclaimable peak {high}{between}, RSS peak {rss}"))?;
+    let hits = memory.limit_hits;
+    let hits = hits.map_or_else(String::new, |hits| format!(", {hits} limit hits"));
+    let kills = match memory.oom_kills {
+        0 => "no OOM kill".to_owned(),
+        1 => "1 OOM kill".to_owned(),
+        more => format!("{more} OOM kills"),
+    };
+    line(out, &format!("         {kills}{hits}"))
+}
+
+fn phases(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n{:<13} {:>9} {:>10} {:>9} {:>7} {:>8} {:>8} {:>8}",
+        "Phase", "peak", "unreclaim.", "requests", "failed", "p50", "p95", "p99"
+    )?;
+    for phase in &findings.phases {
+        phase_line(out, phase)?;
+    }
+    Ok(())
+}
+
+fn phase_line(out: &mut String, phase: &Phase) -> std::fmt::Result {
+    let dash = || "–".to_owned();
+    let memory = phase.memory.as_ref();
+    let size = |size: Option<Bytes>| size.map_or_else(dash, |size| size.to_string());
+    let traffic = phase.traffic.as_ref();
+    let latency = traffic.and_then(|row| row.latency.as_ref());
+    let time = |of: fn(&Times) -> f64| latency.map_or_else(dash, |row| short_time(of(row)));
+    let failed = traffic.map_or_else(dash, |row| {
+        let share = 100.0 * float(row.failed) / float(row.requests.max(1));
+        format!("{share:.1}%")
+    });
+    writeln!(
+        out,
+        "{:<13} {:>9} {:>10} {:>9} {:>7} {:>8} {:>8} {:>8}",
+        text::clean(&phase.name, 13),
+        size(memory.map(|row| row.peak)),
+        size(memory.map(|row| row.unreclaimable_peak)),
+        traffic.map_or_else(dash, |row| row.requests.to_string()),
+        failed,
+        time(|row| row.p50),
+        time(|row| row.p95),
+        time(|row| row.p99),
+    )
+}
+
+/// Milliseconds in eight columns.
+fn short_time(ms: f64) -> String {
+    if ms < 1.0 {
+        format!("{:.0} µs", ms * 1e3)
+    } else if ms < 10.0 {
+        format!("{ms:.1} ms")
+    } else if ms < 10_000.0 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{:.1} s", ms / 1e3)
+    }
+}
+
+fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    let Some(total) = findings.spikes_total.filter(|total| *total > 0) else {
+        return Ok(());
+    };
+    let shown = findings.spikes.len().min(SPIKES);
+    writeln!(out, "\nSpikes   {total} in all, the {shown} largest:")?;
+    for spike in findings.spikes.iter().take(SPIKES) {
+        let phase = spike.phase.as_deref().unwrap_or("–");
+        let suspect = spike
+            .suspects
+            .first()
+            .map_or_else(String::new, |suspect| format!(": {}", suspect.step));
+        let flight =
+            spike.in_flight.map_or_else(String::new, |count| format!("{count} in flight{suspect}"));
+        let at = text::moment(spike.at);
+        let rise = format!("+{}", spike.rise);
+        let peak = format!("to {}", spike.peak);
+        let phase = text::clean(phase, 12);
+        let words = format!("  {at:>7} {rise:>10} {peak:<12} {phase:<12} {flight}");
+        line(out, words.trim_end())?;
+    }
+    Ok(())
+}
+
+fn accounts(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    writeln!(out)?;
+    if let Some(sampler) = &findings.sampler {
+        let method = sampler.method.map_or("–", crate::event::PeakMethod::name);
+        let late = sampler.lateness_us;
+        let late = late.map_or_else(String::new, |(_, p99)| format!(", p99 {p99:.0} µs late"));
+        let (ticks, missed) = (sampler.ticks, sampler.missed_ticks);
+        let words = format!("Sampler  {ticks} ticks, {missed} missed{late}, peaks by {method}");
+        line(out, &words)?;
+    }
+    if let Some(generator) = &findings.generator {
+        let cpu = generator.cpu_percent;
+        let cpu = cpu.map_or_else(String::new, |cpu| format!("{} CPU, ", text::percent(cpu)));
+        let state = if generator.saturated { "saturated" } else { "not saturated" };
+        line(out, &format!("Load     {cpu}{state}"))?;
+    }
+    for note in &findings.notes {
+        line(out, &format!("Note     {note}"))?;
+    }
+    Ok(())
+}

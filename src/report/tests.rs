@@ -1,0 +1,260 @@
+//! Renderers over made-up runs.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::*;
+use crate::analysis::synthetic::{ANCHOR, Script, facts};
+use crate::analysis::{analyse, float};
+use crate::event::Finish;
+use crate::units::{Bytes, Limit};
+
+fn killed() -> Script {
+    Script {
+        kill: Some(0.93),
+        phases: vec![("ramp", 30, false), ("burst", 95, true)],
+        finish: Some(Finish::OomKilled),
+        thresholds: vec![("memory", "max<80%"), ("http_req_duration", "p(95)<200")],
+        ..Script::default()
+    }
+}
+
+/// The sample of the contract, value by value; only its keys and nesting are compared.
+const SAMPLE: &str = r#"{ "schema": 1, "name": "", "started_at": "", "highwater": "",
+  "verdict": "", "exit_code": 0,
+  "reasons": [ { "id": "", "level": "", "text": "", "at_ms": null } ],
+  "target":  { "runtime": "", "image": "", "limit_bytes": 0, "cgroup": "", "release_build": "" },
+  "startup": { "trials": [ { "ready_ms": 0, "peak_bytes": 0, "rss_peak_bytes": 0, "settled_bytes": 0, "before_exec_bytes": 0, "killed": false } ],
+               "peak_bytes": 0, "settled_bytes": 0 },
+  "phases":  [ { "name": "", "start_ms": 0, "end_ms": 0,
+                 "memory":  { "peak_bytes": 0, "rss_peak_bytes": 0, "unreclaimable_peak_bytes": 0, "unreclaimable_peak_low_bytes": 0,
+                              "start_bytes": 0, "end_bytes": 0 },
+                 "target":  { "cpu_cores": 0.0, "throttled_percent": 0.0, "threads_max": 0, "open_files_max": 0, "psi_some_ms": 0 },
+                 "traffic": { "requests": 0, "failed": 0, "unsent": 0, "rate": 0.0, "bytes_sent": 0, "bytes_received": 0,
+                              "latency_ms": { "p50": 0, "p95": 0, "p99": 0, "max": 0 },
+                              "duration_ms": { "p50": 0, "p95": 0, "p99": 0, "max": 0 },
+                              "send_lateness_us": { "p50": 0, "p99": 0 }, "status": {}, "errors": {},
+                              "steps": [ { "scenario": "", "step": "" } ] },
+                 "recovery_ms": null } ],
+  "memory":  { "peak_bytes": 0, "rss_peak_bytes": 0, "unreclaimable_peak_bytes": 0, "unreclaimable_peak_low_bytes": 0, "limit_bytes": 0,
+               "headroom_percent": 0.0, "oom_kills": 0, "limit_hits": 0, "oom_evidence": [] },
+  "spikes":  [ { "at_ms": 0, "phase": "", "rise_bytes": 0, "peak_bytes": 0, "in_flight": 0,
+                 "suspects": [ { "scenario": "", "step": "", "share": 0.0 } ] } ],
+  "spikes_total": 0, "growth": null, "costs": null, "sizing": null,
+  "sampler": { "tick_us": 1000, "ticks": 0, "missed_ticks": 0, "lateness_us": { "p50": 0, "p99": 0 }, "scheduling": "",
+               "peak_method": "", "cpu_percent": 0.0 },
+  "generator": { "cpu_percent": 0.0, "rss_peak_bytes": 0, "saturated": false, "path": "" },
+  "thresholds": [ { "metric": "", "rule": "", "value": 0.0, "pass": true } ],
+  "checklist": [ { "question": "", "answer": "", "evidence": "" } ],
+  "host":    { "kernel": "", "cpus": 0, "cgroup_driver": "", "thp": "", "docker": "" } }"#;
+
+/// All paths to keys, lists by their first row.
+fn keys(value: &Value, before: &str, out: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let path = format!("{before}.{key}");
+                keys(value, &path, out);
+                out.insert(path);
+            }
+        }
+        Value::Array(rows) => rows.iter().take(1).for_each(|row| keys(row, before, out)),
+        _ => {}
+    }
+}
+
+fn json(findings: &Findings) -> Value {
+    serde_json::from_str(&RunJson.render(findings)).unwrap()
+}
+
+#[test]
+fn run_json_has_every_key_of_the_contract() {
+    let (mut wanted, mut got) = (BTreeSet::new(), BTreeSet::new());
+    keys(&serde_json::from_str(SAMPLE).unwrap(), "", &mut wanted);
+    keys(&json(&killed().findings()), "", &mut got);
+    let missing: Vec<_> = wanted.difference(&got).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn parts_that_were_not_done_are_null() {
+    let findings = analyse(&Script::default().outline(), &facts(), ANCHOR, []);
+    let json = json(&findings);
+    for key in
+        ["startup", "memory", "spikes_total", "sampler", "generator", "growth", "costs", "sizing"]
+    {
+        assert_eq!(json[key], Value::Null, "{key}");
+    }
+    assert_eq!(json["verdict"], "interrupted");
+    assert_eq!(json["exit_code"], 130);
+    assert_eq!(json["started_at"], "2026-11-23T01:00:00.000Z");
+}
+
+#[test]
+fn every_report_shows_the_same_peak() {
+    let findings = killed().findings();
+    let peak = findings.memory.as_ref().unwrap().peak;
+    assert_eq!(json(&findings)["memory"]["peak_bytes"], peak.get());
+    let named = format!("peak {peak}");
+    for text in [TimelineSvg.render(&findings), Summary::default().render(&findings)] {
+        assert!(text.contains(&named), "{named}");
+    }
+    assert!(Markdown.render(&findings).contains(&peak.to_string()));
+}
+
+fn check_svg(svg: &str) {
+    let document = roxmltree::Document::parse(svg).unwrap();
+    let root = document.root_element();
+    assert_eq!(root.tag_name().name(), "svg");
+    let names = ["title", "desc"];
+    for name in names {
+        assert!(root.children().any(|node| node.tag_name().name() == name));
+    }
+    let scripts = root.descendants().filter(|node| node.tag_name().name() == "script");
+    assert_eq!(scripts.count(), 0);
+    assert!(svg.len() <= 300 * 1024, "{} bytes", svg.len());
+}
+
+#[test]
+fn pictures_are_well_formed_whatever_the_run() {
+    let empty = analyse(&Script::default().outline(), &facts(), ANCHOR, []);
+    let unlimited = Script { limit: Limit::Unlimited, ..Script::default() };
+    let far = Script { limit: Limit::Bytes(Bytes::from_mib(64 << 10)), ..Script::default() };
+    let all = [empty, killed().findings(), unlimited.findings(), far.findings()];
+    for findings in all {
+        check_svg(&TimelineSvg.render(&findings));
+        check_svg(&StartupSvg.render(&findings));
+    }
+}
+
+#[test]
+fn a_long_run_makes_no_larger_picture() {
+    let script = Script { phases: vec![("soak", 600, true)], ..Script::default() };
+    let svg = TimelineSvg.render(&script.findings());
+    check_svg(&svg);
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let script = Script {
+        name: "<script>alert(1)</script>\u{1b}[2J\u{0}&\"'".to_owned(),
+        phases: vec![("</text><script>\u{202e}x", 20, true)],
+        step: "POST /<img src=x onerror=y>|`a`\u{7}",
+        thresholds: vec![("memory{phase:</svg>}", "max<80%")],
+        ..Script::default()
+    };
+    let findings = script.findings();
+    for svg in [TimelineSvg.render(&findings), StartupSvg.render(&findings)] {
+        check_svg(&svg);
+        assert!(!svg.contains("<script"));
+        assert!(!svg.chars().any(|c| c.is_control() && c != '\n'));
+    }
+    let summary = Summary::default().render(&findings);
+    assert!(!summary.chars().any(|c| c.is_control() && c != '\n'));
+    let markdown = Markdown.render(&findings);
+    assert!(!markdown.contains("<script") && !markdown.contains("<img"));
+    assert_eq!(json(&findings)["name"], script.name.as_str());
+}
+
+#[test]
+fn the_summary_fits_eighty_columns_and_says_the_verdict_first() {
+    for script in [killed(), Script::default()] {
+        let findings = script.findings();
+        let summary = Summary::default().render(&findings);
+        for line in summary.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(summary.starts_with(&findings.verdict.name().to_uppercase()));
+    }
+    let plain = Summary::default().render(&killed().findings());
+    let color = Summary { color: true, ..Summary::default() };
+    let painted = color.render(&killed().findings());
+    assert!(painted.contains("\u{1b}[1;31mFAIL\u{1b}[0m") && !plain.contains('\u{1b}'));
+}
+
+#[test]
+fn the_summary_of_a_killed_run() {
+    insta::assert_snapshot!(Summary::default().render(&killed().findings()), @r"
+    FAIL  shop-api
+      OOM-killed in phase burst at 129.2 s under 256 MiB
+      threshold broken: http_req_duration p(95)<200, was 217.1 ms
+
+    Startup  3 trials, ready in 600 ms, peak 80.5 MiB, settled 60.8 MiB
+    Memory   charged peak 210 MiB of 256 MiB, 22.6 % headroom
+             unreclaimable peak 198 MiB (at least 110 MiB), RSS peak 99.1 MiB
+             1 OOM kill, 0 limit hits
+
+    Phase              peak unreclaim.  requests  failed      p50      p95      p99
+    ramp           75.2 MiB   62.9 MiB      1498    0.0%   2.4 ms   3.8 ms   4.0 ms
+    burst           210 MiB    198 MiB      8703    0.5%    54 ms   221 ms   236 ms
+
+    Thresholds
+      ok            memory max<80%                                         198 MiB
+      BROKEN        http_req_duration p(95)<200                           217.1 ms
+
+    Spikes   9 in all, the 5 largest:
+        00:55    +99 MiB to 199 MiB   burst        180 in flight: POST /orders
+        02:05    +89 MiB to 210 MiB   burst        180 in flight: POST /orders
+        01:15    +86 MiB to 193 MiB   burst        180 in flight: POST /orders
+        01:45    +77 MiB to 193 MiB   burst        180 in flight: POST /orders
+        01:55    +77 MiB to 195 MiB   burst        180 in flight: POST /orders
+
+    Sampler  1000 ticks, 3 missed, p99 120 µs late, peaks by v2-reset
+    Load     30 % CPU, not saturated
+    ");
+}
+
+#[test]
+fn reports_are_written_whole_and_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let findings = Script::default().findings();
+    let first = write_all(directory.path(), &findings).unwrap();
+    assert_eq!(write_all(directory.path(), &findings).unwrap(), first);
+    let mut names: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["report.md", "run.json", "startup.svg", "timeline.svg"]);
+    assert!(write_all(std::path::Path::new("/nonexistent"), &findings).is_err());
+}
+
+#[test]
+fn numbers_in_run_json_are_finite() {
+    fn check(value: &Value) {
+        match value {
+            Value::Number(number) => assert!(number.as_f64().unwrap().is_finite()),
+            Value::Array(rows) => rows.iter().for_each(check),
+            Value::Object(fields) => fields.values().for_each(check),
+            _ => {}
+        }
+    }
+    let mut findings = killed().findings();
+    findings.thresholds[0].value = Some(f64::NAN);
+    findings.phases[0].target.as_mut().unwrap().cpu_cores = Some(float(1) / 0.0);
+    let json = json(&findings);
+    check(&json);
+    assert_eq!(json["thresholds"][0]["value"], Value::Null);
+    assert_eq!(json["phases"][0]["target"]["cpu_cores"], Value::Null);
+}
+
+#[test]
+#[ignore = "writes pictures to look at, into the directory HIGHWATER_PICTURES"]
+fn pictures_to_look_at() {
+    let directory = std::env::var("HIGHWATER_PICTURES").unwrap();
+    let directory = std::path::Path::new(&directory);
+    let soak = Script {
+        base: 20,
+        phases: vec![("ramp", 60, false), ("burst", 120, true), ("soak", 600, true)],
+        ..Script::default()
+    };
+    for (name, script) in [("killed", killed()), ("soak", soak), ("pass", Script::default())] {
+        let findings = script.findings();
+        let target = directory.join(name);
+        std::fs::create_dir_all(&target).unwrap();
+        write_all(&target, &findings).unwrap();
+        let summary = Summary::default().render(&findings);
+        std::fs::write(target.join("summary.txt"), summary).unwrap();
+    }
+}

@@ -1,0 +1,61 @@
+//! Writing reports into a run's directory.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{Error, Markdown, Renderer, RunJson, StartupSvg, TimelineSvg};
+use crate::analysis::Findings;
+
+/// The reports that were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// `run.json`.
+    pub run_json: PathBuf,
+    /// `timeline.svg`, where the main container ran.
+    pub timeline: Option<PathBuf>,
+    /// `startup.svg`, where there were trials.
+    pub startup: Option<PathBuf>,
+    /// `report.md`.
+    pub markdown: PathBuf,
+}
+
+/// Writes all reports into `directory`, each whole or not at all.
+///
+/// # Errors
+/// When a file can't be written.
+pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error> {
+    let write = |name: &str, renderer: &dyn Renderer| {
+        let path = directory.join(name);
+        let text = renderer.render(findings);
+        match replace(directory, &path, &text) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(Error { path, source }),
+        }
+    };
+    let has_timeline = !findings.timeline.memory.is_empty() || !findings.timeline.flow.is_empty();
+    let has_startup = findings.startup.is_some();
+    Ok(Written {
+        timeline: has_timeline.then(|| write("timeline.svg", &TimelineSvg)).transpose()?,
+        startup: has_startup.then(|| write("startup.svg", &StartupSvg)).transpose()?,
+        markdown: write("report.md", &Markdown)?,
+        // Last: where it is, the others are.
+        run_json: write("run.json", &RunJson)?,
+    })
+}
+
+fn replace(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    readable_by_all(&file)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// A temporary file is its owner's alone; a report is not.
+fn readable_by_all(file: &NamedTempFile) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(mode)
+}
