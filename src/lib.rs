@@ -66,4 +66,5 @@ pub mod record;
 pub mod report;
 pub mod runtime;
 pub mod sample;
+pub mod scenario;
 pub mod units;

@@ -6,6 +6,7 @@
 //! recording keeps, so that an old run can be analysed again without its scenario.
 
 mod budget;
+mod compile;
 mod outline;
 mod rules;
 mod target;

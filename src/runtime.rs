@@ -61,7 +61,7 @@ pub struct Runtime {
 
 #[derive(Debug)]
 enum Kind {
-    Docker(docker::Docker),
+    Docker(Box<docker::Docker>),
     Native(native::Native),
 }
 
@@ -187,10 +187,10 @@ impl Runtime {
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let kind = match choice {
-            Choice::Docker => Kind::Docker(docker::Docker::connect(run_id, &mut notes).await?),
+            Choice::Docker => Kind::Docker(Box::new(docker::Docker::connect(run_id, &mut notes).await?)),
             Choice::Native => Kind::Native(native::Native::new(run_id, &mut notes)?),
             Choice::Auto => match docker::Docker::connect(run_id, &mut notes).await {
-                Ok(docker) => Kind::Docker(docker),
+                Ok(docker) => Kind::Docker(Box::new(docker)),
                 Err(no_docker) => {
                     let native = native::Native::new(run_id, &mut notes);
                     notes.push("no Docker engine answers: a cgroup of our own is used".to_owned());

@@ -22,7 +22,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock::Clock;
 use crate::event::{Event, Finish, What};
-use crate::judge::AbortWatch;
 use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::runtime::{Built, Runtime};
@@ -85,7 +84,7 @@ impl Session {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let (sender, receiver) = channel(parts.plan.budget.event_queue);
-        let seen = Seen::new(AbortWatch::new(&parts.plan.rules, &parts.plan.outline()));
+        let seen = Seen::new(&parts.plan);
         Self {
             plan: parts.plan,
             runtime: parts.runtime,

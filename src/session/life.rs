@@ -200,4 +200,10 @@ impl Session {
     pub fn is_killed(&self, life: LifeId) -> bool {
         self.seen.is_killed(life)
     }
+
+    /// How this life ended, once it has.
+    #[must_use]
+    pub fn end_of(&self, life: LifeId) -> Option<Exit> {
+        self.seen.end_of(life).map(|(_, exit)| exit)
+    }
 }

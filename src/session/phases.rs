@@ -97,7 +97,7 @@ impl Session {
             Waited::Stopped => Ok(Some(Early::Stopped)),
             Waited::Seen => {
                 if let Some(rule) = self.seen.broken_rule() {
-                    return Ok(Some(Early::Aborted(rule)));
+                    return Ok(Some(Early::Aborted(rule.to_owned())));
                 }
                 self.aftermath(id).await?;
                 Ok(Some(if self.seen.is_killed(id) { Early::Killed } else { Early::Ended }))

@@ -4,25 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Moment;
 use crate::event::{Event, Exit, LifeId, What};
-use crate::judge::AbortWatch;
+use crate::judge::Thresholds;
+use crate::plan::Plan;
 
 /// What a run has seen so far, as far as it must react to it.
 #[derive(Debug)]
 pub struct Seen {
     kills: BTreeSet<LifeId>,
     ends: BTreeMap<LifeId, (Moment, Exit)>,
-    aborts: AbortWatch,
+    /// The rules with `abort`; none where the plan has no such rule.
+    aborts: Option<Thresholds>,
+    broken: Option<String>,
 }
 
 impl Seen {
-    pub(super) const fn new(aborts: AbortWatch) -> Self {
-        Self { kills: BTreeSet::new(), ends: BTreeMap::new(), aborts }
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let rules: Vec<_> = plan.rules.iter().filter(|rule| rule.abort).cloned().collect();
+        let aborts = (!rules.is_empty()).then(|| Thresholds::new(rules, &plan.outline()));
+        Self { kills: BTreeSet::new(), ends: BTreeMap::new(), aborts, broken: None }
     }
 
     /// Takes in an event. Gives whether it is to be recorded as it is: the runtime's news of an
     /// end is kept back, for the session completes it once the lifetime peak is known.
     pub(super) fn take(&mut self, event: &Event) -> bool {
-        self.aborts.take(event);
+        self.judge(event);
         match &event.what {
             What::OomKill(kill) => {
                 self.kills.insert(kill.life);
@@ -34,6 +41,16 @@ impl Seen {
             _ => {}
         }
         true
+    }
+
+    fn judge(&mut self, event: &Event) {
+        let Some(aborts) = &mut self.aborts else { return };
+        aborts.feed(event);
+        // Once a window is enough: percentiles take time.
+        if self.broken.is_none() && matches!(event.what, What::Memory(_)) {
+            let text = |rule: &crate::plan::Rule| format!("{}: {}", rule.selector, rule.text);
+            self.broken = aborts.broken().map(text);
+        }
     }
 
     /// Whether a process of this life was OOM-killed.
@@ -50,7 +67,7 @@ impl Seen {
 
     /// The first rule with `abort` that is broken.
     #[must_use]
-    pub fn broken_rule(&self) -> Option<String> {
-        self.aborts.broken().map(|rule| format!("{}: {}", rule.selector, rule.text))
+    pub fn broken_rule(&self) -> Option<&str> {
+        self.broken.as_deref()
     }
 }

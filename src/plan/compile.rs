@@ -1,0 +1,277 @@
+//! From a checked scenario to a plan.
+
+use std::sync::Arc;
+
+use super::{
+    Arrivals, Body, Budget, Burst, BurstForm, CargoBuild, EnvVar, LimitsOutline, LoadModel,
+    LoadPlan, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage, ReadyCheck,
+    ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, SizePoints, StartupPlan,
+    StepOutline, StepPlan, StopPlan, TargetLimits, TargetPlan, TargetSource, Think, TrafficPlan,
+    UserStage,
+};
+use crate::scenario::{self, Fault, Faults, Scenario};
+use crate::units::{Bytes, Limit};
+
+impl Plan {
+    /// Compiles a scenario.
+    ///
+    /// # Errors
+    /// Faults that only show now: threshold rules that can't be understood.
+    pub fn compile(scenario: &Scenario) -> Result<Self, Faults> {
+        let rules = rules(scenario)?;
+        let mut next_step = 0;
+        let scenarios =
+            scenario.scenarios.iter().map(|flow| flow_plan(flow, &mut next_step)).collect();
+        Ok(Self {
+            name: scenario.name.clone(),
+            target: target(&scenario.target),
+            sampling: SamplingPlan { tick: scenario.tick, window: scenario.window },
+            startup: StartupPlan { trials: scenario.trials, settle: scenario.settle },
+            traffic: TrafficPlan {
+                seed: scenario.traffic.seed,
+                timeout: scenario.traffic.timeout,
+                drain: scenario.traffic.drain,
+                max_in_flight: scenario.traffic.max_in_flight,
+                scenarios,
+            },
+            phases: scenario.phases.iter().map(phase).collect(),
+            rules,
+            on_oom: OnOom::Stop,
+            budget: Budget::default(),
+        })
+    }
+
+    /// The part of the plan that a recording keeps.
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        let limits = &self.target.limits;
+        Outline {
+            name: self.name.clone(),
+            limits: LimitsOutline { memory: limits.memory, cpus: limits.cpus, pids: limits.pids },
+            tick_ns: nanos(self.sampling.tick),
+            window_ns: nanos(self.sampling.window),
+            settle_ns: nanos(self.startup.settle),
+            phases: self.phases.iter().map(phase_outline).collect(),
+            steps: self.traffic.scenarios.iter().flat_map(step_outlines).collect(),
+            thresholds: self
+                .rules
+                .iter()
+                .map(|rule| (rule.selector.clone(), vec![rule.text.clone()]))
+                .collect(),
+        }
+    }
+}
+
+fn rules(scenario: &Scenario) -> Result<Vec<Rule>, Faults> {
+    let mut faults = Vec::new();
+    let mut rules = Vec::new();
+    let chosen: Vec<&str> = scenario.phases.iter().map(|phase| phase.name.as_str()).collect();
+    for threshold in &scenario.thresholds {
+        match Rule::parse(&threshold.selector, &threshold.rule, threshold.abort) {
+            Ok(rule) if rule.needs_limit() && scenario.target.memory.is_none() => {
+                let message = format!("`{}` of what? the target has no memory limit", rule.text);
+                let help = "add `limits = { memory = \"256MiB\" }` to `[target]`, or write a size";
+                faults.push(Fault::at(&threshold.place, message, help));
+            }
+            Ok(rule) => match rule.tags.get(&super::Tag::Phase) {
+                Some(phase) if !scenario.phase_names.contains(phase) => {
+                    let names = scenario.phase_names.join(", ");
+                    let message = format!("no phase is called `{phase}`");
+                    faults.push(Fault::at(&threshold.place, message, format!("known: {names}")));
+                }
+                // A phase that was not chosen is not judged.
+                Some(phase) if !chosen.contains(&phase.as_str()) => {}
+                _ => rules.push(rule),
+            },
+            Err(error) => {
+                faults.push(Fault::at(&threshold.place, error.message, error.help));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(rules) } else { Err(Faults::new(scenario.sources.clone(), faults)) }
+}
+
+fn target(target: &scenario::Target) -> TargetPlan {
+    TargetPlan {
+        source: source(&target.source),
+        port: target.port,
+        args: target.args.clone(),
+        env: target
+            .env
+            .iter()
+            .map(|(name, value, secret)| EnvVar {
+                name: name.clone(),
+                value: value.clone(),
+                secret: *secret,
+            })
+            .collect(),
+        files: target.files.clone(),
+        tmpfs: target.tmpfs.clone(),
+        user: target.user.clone(),
+        extra_hosts: target.extra_hosts.clone(),
+        ready: ReadyPlan {
+            check: match &target.ready {
+                scenario::Ready::Http(path, status) => {
+                    ReadyCheck::Http { path: path.clone(), status: *status }
+                }
+                scenario::Ready::Tcp => ReadyCheck::Tcp,
+                scenario::Ready::Log(pattern) => ReadyCheck::Log { pattern: pattern.clone() },
+            },
+            within: target.ready_within,
+        },
+        limits: TargetLimits {
+            memory: target.memory.map_or(Limit::Unlimited, Limit::Bytes),
+            cpus: target.cpus,
+            pids: target.pids,
+        },
+        stop: StopPlan { signal: target.stop_signal.clone(), within: target.stop_within },
+        allow_debug: false,
+    }
+}
+
+fn source(source: &scenario::Source) -> TargetSource {
+    match source {
+        scenario::Source::Cargo(cargo) => TargetSource::Cargo(CargoBuild {
+            directory: cargo.directory.clone(),
+            package: cargo.package.clone(),
+            bin: cargo.bin.clone(),
+            features: cargo.features.clone(),
+            profile: cargo.profile.clone(),
+            target: cargo.target.clone(),
+            base: cargo.base.clone(),
+        }),
+        scenario::Source::Binary(path, base) => {
+            TargetSource::Binary { path: path.clone(), base: base.clone() }
+        }
+        scenario::Source::Image(name) => TargetSource::Image { name: name.clone() },
+        scenario::Source::Dockerfile(path) => TargetSource::Dockerfile { path: path.clone() },
+    }
+}
+
+fn flow_plan(flow: &scenario::Flow, next_step: &mut u16) -> ScenarioPlan {
+    let steps = flow.steps.iter().map(|step| {
+        let id = *next_step;
+        *next_step = next_step.saturating_add(1);
+        step_plan(step, id)
+    });
+    ScenarioPlan { name: flow.name.clone(), weight: flow.weight, steps: steps.collect() }
+}
+
+fn step_plan(step: &scenario::Step, id: u16) -> StepPlan {
+    let mut headers = step.headers.clone();
+    let content_type = match &step.body {
+        scenario::Body::Json(_) | scenario::Body::Sized { json: true, .. } => "application/json",
+        scenario::Body::Text(_) | scenario::Body::Sized { .. } => "text/plain",
+        scenario::Body::File(path, _) if path.extension().is_some_and(|end| end == "json") => {
+            "application/json"
+        }
+        scenario::Body::Empty | scenario::Body::File(..) => "",
+    };
+    if !content_type.is_empty() && !headers.iter().any(|(name, _)| name == "content-type") {
+        headers.push(("content-type".to_owned(), content_type.to_owned()));
+    }
+    StepPlan {
+        id,
+        label: step.label.clone(),
+        method: step.method.clone(),
+        path: step.path.clone(),
+        headers,
+        body: body(&step.body),
+        expect_status: step.expect_status.clone(),
+        think: Think { min: step.think.0, max: step.think.1 },
+    }
+}
+
+fn body(body: &scenario::Body) -> Body {
+    match body {
+        scenario::Body::Empty => Body::Empty,
+        scenario::Body::Text(text) => Body::Literal(Arc::from(text.as_bytes())),
+        scenario::Body::Json(json) => Body::Literal(Arc::from(json.to_string().into_bytes())),
+        scenario::Body::File(path, bytes) => {
+            Body::File { path: path.clone(), bytes: Arc::from(bytes.as_slice()) }
+        }
+        scenario::Body::Sized { points, json } => {
+            let points = SizePoints::new(points.clone()).expect("a checked scenario's points rise");
+            if *json { Body::Json(points) } else { Body::Text(points) }
+        }
+    }
+}
+
+fn phase(phase: &scenario::Phase) -> PhasePlan {
+    let loads: Vec<LoadPlan> = phase
+        .loads
+        .iter()
+        .map(|load| LoadPlan {
+            scenario: load.flow.map_or(ScenarioChoice::Mix, ScenarioChoice::One),
+            model: model(&load.pace),
+            start_after: load.start_after,
+        })
+        .collect();
+    let bursts = loads.iter().any(has_bursts);
+    PhasePlan {
+        name: phase.name.clone(),
+        length: phase.length,
+        loads,
+        tags: phase.tags.clone(),
+        size: phase.size.unwrap_or(bursts),
+    }
+}
+
+fn model(pace: &scenario::Pace) -> LoadModel {
+    match pace {
+        scenario::Pace::Open { stages, poisson, bursts } => LoadModel::Open(OpenLoad {
+            stages: stages
+                .iter()
+                .map(|&(from, to, length)| RateStage { from, to, length })
+                .collect(),
+            arrivals: if *poisson { Arrivals::Poisson } else { Arrivals::Even },
+            bursts: bursts
+                .iter()
+                .map(|burst| Burst {
+                    every: burst.every,
+                    form: match burst.form {
+                        scenario::BurstForm::Size(size) => BurstForm::Size(size),
+                        scenario::BurstForm::Rate(rate, width) => BurstForm::Rate { rate, width },
+                    },
+                    jitter: burst.jitter,
+                })
+                .collect(),
+        }),
+        scenario::Pace::Closed { stages, iterations } => LoadModel::Closed {
+            stages: stages
+                .iter()
+                .map(|&(from, to, length)| UserStage { from, to, length })
+                .collect(),
+            iterations: *iterations,
+        },
+    }
+}
+
+fn has_bursts(load: &LoadPlan) -> bool {
+    matches!(&load.model, LoadModel::Open(open) if !open.bursts.is_empty())
+}
+
+fn phase_outline(phase: &PhasePlan) -> PhaseOutline {
+    PhaseOutline {
+        name: phase.name.clone(),
+        length_ns: nanos(phase.length),
+        bursts: phase.loads.iter().any(has_bursts),
+    }
+}
+
+fn step_outlines(flow: &ScenarioPlan) -> impl Iterator<Item = StepOutline> + '_ {
+    flow.steps.iter().map(|step| StepOutline {
+        scenario: flow.name.clone(),
+        step: step.label.clone(),
+        body_max: match &step.body {
+            Body::Empty => Bytes::ZERO,
+            Body::Literal(bytes) | Body::File { bytes, .. } => Bytes::new(bytes.len() as u64),
+            Body::Text(points) | Body::Json(points) => points.max(),
+        },
+    })
+}
+
+/// A duration in nanoseconds; 584 years at most.
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

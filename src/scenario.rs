@@ -1,0 +1,281 @@
+//! The scenario: what a user writes, checked as a whole.
+//!
+//! A file is parsed into a tree whose every key and value knows its place, `extends` and
+//! `--set` are applied to that tree, and then it is read table by table into plain types. Reading
+//! goes on after a fault, so all faults come in one go, each with its place and the way out. Only
+//! checked types leave this module; nothing is built or started by it.
+
+mod check;
+mod fault;
+mod load;
+mod quick;
+mod reader;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use fault::{Fault, Faults, Sources};
+pub use load::{Overrides, load, parse};
+pub use quick::{QuickSource, QuickTarget};
+pub use tree::Place;
+
+use crate::units::{Bytes, Rate};
+
+/// A scenario in which everything was checked that can be checked without starting anything.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What is started.
+    pub target: Target,
+    /// Time between two ticks.
+    pub tick: Duration,
+    /// Length of a window.
+    pub window: Duration,
+    /// Startup trials.
+    pub trials: u32,
+    /// How long a ready target is watched in a trial.
+    pub settle: Duration,
+    /// Traffic, apart from phases.
+    pub traffic: Traffic,
+    /// What users do.
+    pub scenarios: Vec<Flow>,
+    /// The phases, in order.
+    pub phases: Vec<Phase>,
+    /// The names of all phases, those too that were not chosen.
+    pub phase_names: Vec<String>,
+    /// Threshold rules as written.
+    pub thresholds: Vec<Threshold>,
+    /// The texts that places refer to.
+    pub sources: Sources,
+}
+
+/// What is started.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// Where the program comes from.
+    pub source: Source,
+    /// The port that it listens on.
+    pub port: u16,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its environment: name, value, whether the value is secret.
+    pub env: Vec<(String, String, bool)>,
+    /// Files of this host at places of its own.
+    pub files: BTreeMap<PathBuf, PathBuf>,
+    /// Directories kept in memory.
+    pub tmpfs: Vec<PathBuf>,
+    /// The user that it runs as.
+    pub user: Option<String>,
+    /// Further lines of its hosts file.
+    pub extra_hosts: Vec<String>,
+    /// When it is ready, and how long that may take.
+    pub ready: Ready,
+    /// How long it may take to become ready.
+    pub ready_within: Duration,
+    /// Memory limit; none: no limit.
+    pub memory: Option<Bytes>,
+    /// CPU limit in cores.
+    pub cpus: Option<f64>,
+    /// Limit on processes and threads.
+    pub pids: Option<u32>,
+    /// The signal that asks it to stop.
+    pub stop_signal: String,
+    /// How long it has then.
+    pub stop_within: Duration,
+}
+
+/// Where the program comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A cargo package.
+    Cargo(Cargo),
+    /// A binary, on a base image or none.
+    Binary(PathBuf, Option<String>),
+    /// An image.
+    Image(String),
+    /// A Dockerfile.
+    Dockerfile(PathBuf),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Image(String::new())
+    }
+}
+
+/// A cargo package.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cargo {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// The package's name.
+    pub package: Option<String>,
+    /// The binary's name.
+    pub bin: Option<String>,
+    /// Features.
+    pub features: Vec<String>,
+    /// The profile.
+    pub profile: Option<String>,
+    /// The target triple.
+    pub target: Option<String>,
+    /// A base image.
+    pub base: Option<String>,
+}
+
+/// How readiness is told.
+#[derive(Debug, Clone, Default)]
+pub enum Ready {
+    /// A GET of this path answers with this status.
+    Http(String, u16),
+    /// The port accepts.
+    #[default]
+    Tcp,
+    /// A line of output matches.
+    Log(regex::Regex),
+}
+
+/// Traffic, apart from phases.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// How long the last requests are waited for.
+    pub drain: Duration,
+    /// Fixes everything that depends on chance.
+    pub seed: u64,
+    /// The most requests in flight.
+    pub max_in_flight: usize,
+}
+
+/// What a user does.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// Its name.
+    pub name: String,
+    /// Its weight in the mix.
+    pub weight: u32,
+    /// Its steps.
+    pub steps: Vec<Step>,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name in reports.
+    pub label: String,
+    /// The method, in capitals.
+    pub method: String,
+    /// The path with query.
+    pub path: String,
+    /// Header lines.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Body,
+    /// Statuses that count as success; empty: all below 400.
+    pub expect_status: Vec<u16>,
+    /// The pause before it: shortest and longest.
+    pub think: (Duration, Duration),
+}
+
+/// A request's body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// This text.
+    Text(String),
+    /// This JSON.
+    Json(serde_json::Value),
+    /// A file's content, read when the scenario was.
+    File(PathBuf, Vec<u8>),
+    /// Made up, of drawn size: quantiles and sizes; as JSON or as text.
+    Sized {
+        /// Quantiles in 0..=1 and sizes, both ascending, from 0 to 1.
+        points: Vec<(f64, Bytes)>,
+        /// Whether it is JSON.
+        json: bool,
+    },
+}
+
+/// A phase.
+#[derive(Debug, Clone)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// How long it lasts.
+    pub length: Duration,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Whether a size search replays it; none: where it has bursts.
+    pub size: Option<bool>,
+    /// The loads that run in it.
+    pub loads: Vec<Load>,
+}
+
+/// A load in a phase.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Which scenario, by its index; none: the weighted mix.
+    pub flow: Option<usize>,
+    /// When it starts, from the phase's start.
+    pub start_after: Duration,
+    /// How it is paced.
+    pub pace: Pace,
+}
+
+/// How a load is paced.
+#[derive(Debug, Clone)]
+pub enum Pace {
+    /// Arrivals fixed in advance.
+    Open {
+        /// From, to, how long.
+        stages: Vec<(Rate, Rate, Duration)>,
+        /// Whether arrivals are independent rather than even.
+        poisson: bool,
+        /// Bursts on top.
+        bursts: Vec<Burst>,
+    },
+    /// Users who wait for answers.
+    Closed {
+        /// From, to, how long.
+        stages: Vec<(u32, u32, Duration)>,
+        /// Scenario runs after which the load is done.
+        iterations: Option<u64>,
+    },
+}
+
+/// Bursts that come again and again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burst {
+    /// The period.
+    pub every: Duration,
+    /// How many at once, or a rate and for how long.
+    pub form: BurstForm,
+    /// Share of the period by which a burst may come early or late.
+    pub jitter: f64,
+}
+
+/// What a burst is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum BurstForm {
+    /// So many at once.
+    Size(u64),
+    /// A raised rate for a while.
+    Rate(Rate, Duration),
+}
+
+/// A threshold rule as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Threshold {
+    /// `memory{phase:soak}`
+    pub selector: String,
+    /// `max<80%`
+    pub rule: String,
+    /// Whether a broken rule ends the run.
+    pub abort: bool,
+    /// Where it is written.
+    pub place: Place,
+}

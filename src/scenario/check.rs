@@ -1,0 +1,180 @@
+//! Reading the tree into checked types, table by table.
+
+mod phases;
+mod steps;
+mod target;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reader::{At, Notes, Reader};
+use super::tree::{Node, Value};
+use super::{Scenario, Sources, Threshold, Traffic};
+use crate::units::Rate;
+
+/// What all parts of the check need.
+struct Context<'a> {
+    notes: &'a Notes,
+    /// Paths in the scenario are relative to it.
+    directory: PathBuf,
+    /// Production's peak, for `80%` and `10x`.
+    expected: Option<Rate>,
+}
+
+impl Context<'_> {
+    fn path(&self, text: &str) -> PathBuf {
+        self.directory.join(text)
+    }
+}
+
+/// Checks a whole scenario. None where a part is missing without which there is no scenario; a
+/// fault says which.
+pub(super) fn scenario(path: &Path, tree: &Node, notes: &Notes) -> Option<Scenario> {
+    let root = Reader::new("the scenario", tree, notes)?;
+    let traffic_table = root.table("traffic");
+    let expected = traffic_table
+        .as_ref()
+        .and_then(|table| table.parsed::<Rate>("expected"))
+        .map(|at| at.value);
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let context = Context { notes, directory, expected };
+    let name = root.string("name").map_or_else(|| default_name(path), |at| at.value);
+    root.node("extends");
+    if let Some(at) = root.string("on-oom") {
+        match at.value.as_str() {
+            "stop" => {}
+            "restart" => {
+                let message = "`on-oom = \"restart\"` is not supported by this version";
+                notes.fault(&at.place, message, "leave it out: the run stops at an OOM kill");
+            }
+            other => notes.fault(&at.place, format!("`on-oom` can't be `{other}`"), "write `stop`"),
+        }
+    }
+    root.unsupported("at");
+    let target = match root.table("target") {
+        Some(table) => Some(target::target(table, &context)),
+        None => {
+            let help =
+                "add a `[target]` with `cargo`, `bin`, `image` or `dockerfile`, and a `port`";
+            notes.fault(root.place, "there is no `[target]`", help);
+            None
+        }
+    };
+    let (tick, window) = sampling(&root);
+    let (trials, settle) = startup(&root);
+    let traffic = traffic_table.map_or_else(Traffic::default, traffic);
+    let scenarios = steps::flows(&root, &context);
+    let phases = phases::phases(&root, &scenarios, &context);
+    let thresholds = thresholds(&root);
+    root.finish();
+    let phase_names = phases.iter().map(|phase| phase.name.clone()).collect();
+    Some(Scenario {
+        name,
+        target: target?,
+        tick,
+        window,
+        trials,
+        settle,
+        traffic,
+        scenarios,
+        phases,
+        phase_names,
+        thresholds,
+        sources: Sources::default(),
+    })
+}
+
+/// The file's name, or its directory's where it has the usual name.
+fn default_name(path: &Path) -> String {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let directory = || {
+        let full = path.canonicalize().ok()?;
+        Some(full.parent()?.file_name()?.to_string_lossy().into_owned())
+    };
+    match stem {
+        Some(stem) if stem != "highwater" => stem,
+        _ => directory().unwrap_or_else(|| "highwater".to_owned()),
+    }
+}
+
+/// A duration between two bounds, or the default.
+fn bounded(
+    table: &Reader<'_>,
+    key: &'static str,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> Duration {
+    let Some(At { value, place }) = table.duration(key) else { return default };
+    if (least..=most).contains(&value) {
+        return value;
+    }
+    let message = format!("`{key}` is {value:?}, not between {least:?} and {most:?}");
+    table.notes.fault(&place, message, "");
+    default
+}
+
+fn sampling(root: &Reader<'_>) -> (Duration, Duration) {
+    let (tick, window) = (Duration::from_millis(1), Duration::from_millis(100));
+    let Some(table) = root.table("sampling") else { return (tick, window) };
+    let tick = bounded(&table, "tick", tick, Duration::from_micros(100), window);
+    let window = bounded(&table, "window", window.max(tick), tick, Duration::from_secs(10));
+    table.finish();
+    (tick, window)
+}
+
+fn startup(root: &Reader<'_>) -> (u32, Duration) {
+    let (trials, settle) = (3, Duration::from_secs(2));
+    let Some(table) = root.table("startup") else { return (trials, settle) };
+    let read = table.whole("trials", 0, 100).and_then(|at| u32::try_from(at.value).ok());
+    let hour = Duration::from_secs(3600);
+    let settle = bounded(&table, "settle", settle, Duration::ZERO, hour);
+    table.finish();
+    (read.unwrap_or(trials), settle)
+}
+
+fn traffic(table: Reader<'_>) -> Traffic {
+    let default = Traffic::default();
+    let hour = Duration::from_secs(3600);
+    let most = table.whole("max-in-flight", 1, 1_000_000);
+    let most = most.and_then(|at| usize::try_from(at.value).ok());
+    let traffic = Traffic {
+        timeout: bounded(&table, "timeout", default.timeout, Duration::from_millis(1), hour),
+        drain: bounded(&table, "drain", default.drain, Duration::ZERO, hour),
+        seed: table.whole("seed", 0, u64::MAX).map_or(default.seed, |at| at.value),
+        max_in_flight: most.unwrap_or(default.max_in_flight),
+    };
+    table.finish();
+    traffic
+}
+
+fn thresholds(root: &Reader<'_>) -> Vec<Threshold> {
+    let mut found = Vec::new();
+    for entry in root.entries("thresholds") {
+        let nodes: Vec<&Node> = match &entry.node.value {
+            Value::Array(items) => items.iter().collect(),
+            _ => vec![&entry.node],
+        };
+        for node in nodes {
+            found.extend(threshold(&entry.key, node, root.notes));
+        }
+    }
+    found
+}
+
+fn threshold(selector: &str, node: &Node, notes: &Notes) -> Option<Threshold> {
+    let selector = selector.to_owned();
+    if let Value::String(rule) = &node.value {
+        let (rule, place) = (rule.clone(), node.place.clone());
+        return Some(Threshold { selector, rule, abort: false, place });
+    }
+    let table = Reader::new("a threshold", node, notes)?;
+    // k6 calls it `threshold`.
+    let rule = table.string("rule").or_else(|| table.string("threshold"));
+    let abort = table.bool("abort").or_else(|| table.bool("abortOnFail")).unwrap_or(false);
+    if rule.is_none() {
+        notes.fault(table.place, "a threshold has no `rule`", "write `{ rule = \"max<80%\" }`");
+    }
+    table.finish();
+    rule.map(|At { value: rule, place }| Threshold { selector, rule, abort, place })
+}

@@ -1,0 +1,346 @@
+//! `[[phase]]`: the flat form with one load, or several loads side by side.
+
+use std::time::Duration;
+
+use super::Context;
+use crate::scenario::reader::{At, Reader, nearest, number};
+use crate::scenario::tree::{Node, Value};
+use crate::scenario::{Burst, BurstForm, Flow, Load, Pace, Phase};
+use crate::units::Rate;
+
+/// How long a phase of iterations may take where it does not say.
+const ITERATIONS_WITHIN: Duration = Duration::from_secs(600);
+
+/// Keys that pace a load.
+const PACING: [&str; 5] = ["rate", "users", "stages", "burst", "iterations"];
+
+pub(super) fn phases(root: &Reader<'_>, flows: &[Flow], context: &Context<'_>) -> Vec<Phase> {
+    let mut phases: Vec<Phase> = Vec::new();
+    for node in root.list("phase") {
+        let Some(table) = Reader::new("`[[phase]]`", node, context.notes) else { continue };
+        let phase = phase(&table, phases.len(), flows, context);
+        let place = table.place;
+        table.finish();
+        if phases.iter().any(|other| other.name == phase.name) {
+            let message = format!("two phases are called `{}`", phase.name);
+            context.notes.fault(place, message, "give each a name of its own");
+        }
+        if !phase.loads.is_empty() && flows.is_empty() {
+            let message =
+                format!("the phase `{}` has traffic, but there is no scenario", phase.name);
+            context.notes.fault(place, message, "add a `[[scenario]]` with a `[[scenario.step]]`");
+        }
+        phases.push(phase);
+    }
+    phases
+}
+
+fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>) -> Phase {
+    let name = table.string("name").map_or_else(|| format!("phase {}", index + 1), |at| at.value);
+    let length = table.duration("for").map(|at| at.value);
+    let tags = table.strings("tags");
+    let size = table.bool("size");
+    table.unsupported("replay");
+    let mut loads = Vec::new();
+    let listed = table.list("load");
+    let flat = PACING.iter().any(|key| table.has(key));
+    if flat && !listed.is_empty() {
+        let message = format!("the phase `{name}` has a load of its own and a list of loads");
+        context.notes.fault(table.place, message, "keep one of them");
+    } else if flat {
+        loads.extend(load(table, length, flows, context));
+    }
+    for node in listed {
+        if let Some(inner) = Reader::new("a load", node, context.notes) {
+            let own = inner.duration("for").map(|at| at.value);
+            loads.extend(load(&inner, own.or(length), flows, context));
+            inner.finish();
+        }
+    }
+    let ends = loads.iter().map(|load| load.start_after + pace_length(&load.pace)).max();
+    let length = length.or(ends).unwrap_or_else(|| {
+        let message = format!("the phase `{name}` does not say how long it lasts");
+        context.notes.fault(table.place, message, "add `for = \"30s\"`");
+        Duration::from_secs(1)
+    });
+    if length.is_zero() {
+        let message = format!("the phase `{name}` lasts no time");
+        context.notes.fault(table.place, message, "add `for = \"30s\"`");
+    }
+    Phase { name, length, tags, size, loads }
+}
+
+fn pace_length(pace: &Pace) -> Duration {
+    match pace {
+        Pace::Open { stages, .. } => stages.iter().map(|stage| stage.2).sum(),
+        Pace::Closed { stages, .. } => stages.iter().map(|stage| stage.2).sum(),
+    }
+}
+
+fn load(
+    table: &Reader<'_>,
+    length: Option<Duration>,
+    flows: &[Flow],
+    context: &Context<'_>,
+) -> Option<Load> {
+    let flow = match table.string("scenario") {
+        Some(at) => Some(flow_index(&at, flows, context)?),
+        None => None,
+    };
+    let start_after = table.duration("start-after").map_or(Duration::ZERO, |at| at.value);
+    let length = length.map(|length| length.saturating_sub(start_after));
+    let pace = pace(table, length, context)?;
+    Some(Load { flow, start_after, pace })
+}
+
+fn flow_index(at: &At<String>, flows: &[Flow], context: &Context<'_>) -> Option<usize> {
+    let found = flows.iter().position(|flow| flow.name == at.value);
+    if found.is_none() {
+        let names: Vec<&str> = flows.iter().map(|flow| flow.name.as_str()).collect();
+        let message = format!("no scenario is called `{}`", at.value);
+        context.notes.fault(&at.place, message, nearest(&at.value, &names));
+    }
+    found
+}
+
+fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> Option<Pace> {
+    let iterations = table.whole("iterations", 1, u64::MAX >> 1).map(|at| at.value);
+    let poisson = poisson(table, context);
+    let bursts = bursts(table, context);
+    let (rate, users, stages) = (table.node("rate"), table.node("users"), table.list("stages"));
+    let given = usize::from(rate.is_some())
+        + usize::from(users.is_some())
+        + usize::from(!stages.is_empty());
+    if given > 1 {
+        let message = "a load has several of `rate`, `users` and `stages`";
+        context.notes.fault(
+            table.place,
+            message,
+            "keep one: open loop by `rate`, closed by `users`",
+        );
+        return None;
+    }
+    let within = length.or_else(|| iterations.map(|_| ITERATIONS_WITHIN));
+    let needs_length = || {
+        if within.is_none() {
+            let message = "a load does not say how long it lasts";
+            context.notes.fault(table.place, message, "add `for = \"30s\"`");
+        }
+        within
+    };
+    let pace = if let Some(users) = users {
+        let (from, to) = users_range(users, context)?;
+        Pace::Closed { stages: vec![(from, to, needs_length()?)], iterations }
+    } else if !stages.is_empty() {
+        staged(&stages, iterations, poisson, bursts.clone(), context)?
+    } else if rate.is_some() || !bursts.is_empty() {
+        let range = rate
+            .map_or(Some((Rate::default(), Rate::default())), |node| rate_range(node, context))?;
+        Pace::Open {
+            stages: vec![(range.0, range.1, needs_length()?)],
+            poisson,
+            bursts: bursts.clone(),
+        }
+    } else {
+        let message = "a load has neither `rate` nor `users`";
+        context.notes.fault(
+            table.place,
+            message,
+            "open loop: `rate = 50`; closed loop: `users = 20`",
+        );
+        return None;
+    };
+    if matches!(pace, Pace::Closed { .. }) && !bursts.is_empty() {
+        let message = "a `burst` needs arrivals, and users arrive when they like";
+        context.notes.fault(table.place, message, "use `rate`, or a second load for the burst");
+    }
+    Some(pace)
+}
+
+fn poisson(table: &Reader<'_>, context: &Context<'_>) -> bool {
+    match table.string("arrivals") {
+        None => false,
+        Some(at) => match at.value.as_str() {
+            "even" => false,
+            "poisson" => true,
+            other => {
+                let message = format!("`arrivals` can't be `{other}`");
+                context.notes.fault(&at.place, message, "write `even` or `poisson`");
+                false
+            }
+        },
+    }
+}
+
+/// A number of users, or `{ from, to }`.
+fn users_range(node: &Node, context: &Context<'_>) -> Option<(u32, u32)> {
+    if let Value::Table(_) = node.value {
+        let table = Reader::new("`users`", node, context.notes)?;
+        let from = table.node("from").map_or(Some(0), |node| users(node, context));
+        let to = table.node("to").map(|node| users(node, context));
+        if to.is_none() {
+            context.notes.fault(
+                table.place,
+                "`users` has no `to`",
+                "write `{ from = 0, to = 50 }`",
+            );
+        }
+        table.finish();
+        return Some((from?, to??));
+    }
+    users(node, context).map(|users| (users, users))
+}
+
+fn users(node: &Node, context: &Context<'_>) -> Option<u32> {
+    match node.value {
+        Value::Integer(number) if (0..=100_000).contains(&number) => u32::try_from(number).ok(),
+        _ => {
+            let message = "`users` is no whole number up to 100000";
+            context.notes.fault(&node.place, message, "write `users = 20`");
+            None
+        }
+    }
+}
+
+/// A rate, or `{ from, to }`.
+fn rate_range(node: &Node, context: &Context<'_>) -> Option<(Rate, Rate)> {
+    if let Value::Table(_) = node.value {
+        let table = Reader::new("`rate`", node, context.notes)?;
+        let from = table.node("from").map_or(Some(Rate::default()), |node| rate(node, context));
+        let to = table.node("to").map(|node| rate(node, context));
+        if to.is_none() {
+            context.notes.fault(table.place, "`rate` has no `to`", "write `{ from = 0, to = 50 }`");
+        }
+        table.finish();
+        return Some((from?, to??));
+    }
+    rate(node, context).map(|rate| (rate, rate))
+}
+
+/// Events a second: a number, `"30/min"`, or `"80%"` and `"10x"` of production's peak.
+fn rate(node: &Node, context: &Context<'_>) -> Option<Rate> {
+    let read = match &node.value {
+        Value::String(text) => match relative(text) {
+            Some(share) => {
+                let Some(expected) = context.expected else {
+                    let message = format!("`{text}` of what?");
+                    let help = "add production's peak: `[traffic]` with `expected = \"200/s\"`";
+                    context.notes.fault(&node.place, message, help);
+                    return None;
+                };
+                Rate::per_second(expected.as_per_second() * share)
+            }
+            None => text.parse(),
+        },
+        other => match number(other) {
+            Some(number) => Rate::per_second(number),
+            None => {
+                let message = format!("`rate` is {}", other.kind());
+                context.notes.fault(&node.place, message, "write `50`, `\"30/min\"` or `\"80%\"`");
+                return None;
+            }
+        },
+    };
+    match read {
+        Ok(rate) => Some(rate),
+        Err(error) => {
+            context.notes.fault(&node.place, error.to_string(), "");
+            None
+        }
+    }
+}
+
+/// `80%` → 0.8, `10x` → 10.
+fn relative(text: &str) -> Option<f64> {
+    let (number, unit) = match (text.trim().strip_suffix('%'), text.trim().strip_suffix('x')) {
+        (Some(number), _) => (number, 0.01),
+        (None, Some(number)) => (number, 1.0),
+        (None, None) => return None,
+    };
+    number.trim().parse::<f64>().ok().map(|number| number * unit)
+}
+
+/// Stages of users or of rates; one without a value holds the one before.
+fn staged(
+    nodes: &[&Node],
+    iterations: Option<u64>,
+    poisson: bool,
+    bursts: Vec<Burst>,
+    context: &Context<'_>,
+) -> Option<Pace> {
+    let (mut users_stages, mut rate_stages) = (Vec::new(), Vec::new());
+    let (mut users_now, mut rate_now) = (0, Rate::default());
+    for node in nodes {
+        let table = Reader::new("a stage", node, context.notes)?;
+        let length = table.duration("for").map(|at| at.value);
+        let to_users = table.node("users").map(|node| users(node, context));
+        let to_rate = table.node("rate").map(|node| rate(node, context));
+        if length.is_none() {
+            context.notes.fault(
+                table.place,
+                "a stage has no `for`",
+                "write `{ users = 10, for = \"1m\" }`",
+            );
+        }
+        table.finish();
+        let length = length?;
+        let (users_before, rate_before) = (users_now, rate_now);
+        users_now = to_users.unwrap_or(Some(users_now))?;
+        rate_now = to_rate.unwrap_or(Some(rate_now))?;
+        users_stages.push((users_before, users_now, length));
+        rate_stages.push((rate_before, rate_now, length));
+    }
+    let any = |key| nodes.iter().any(|node| node.get(key).is_some());
+    match (any("users"), any("rate")) {
+        (true, true) => {
+            let message = "stages mix `users` and `rate`";
+            context.notes.fault(&nodes[0].place, message, "use two loads");
+            None
+        }
+        (false, true) => Some(Pace::Open { stages: rate_stages, poisson, bursts }),
+        _ => Some(Pace::Closed { stages: users_stages, iterations }),
+    }
+}
+
+/// One burst, or a list of them.
+fn bursts(table: &Reader<'_>, context: &Context<'_>) -> Vec<Burst> {
+    table.list("burst").into_iter().filter_map(|node| burst(node, context)).collect()
+}
+
+fn burst(node: &Node, context: &Context<'_>) -> Option<Burst> {
+    let table = Reader::new("`burst`", node, context.notes)?;
+    let every = table.duration("every");
+    let size = table.whole("size", 1, 1_000_000).map(|at| at.value);
+    let rate = table.node("rate").map(|node| rate(node, context));
+    let width = table.duration("width").map(|at| at.value);
+    let jitter = table.number("jitter");
+    let place = table.place;
+    table.finish();
+    let jitter = match jitter {
+        Some(at) if !(0.0..=0.5).contains(&at.value) => {
+            let message = format!("`jitter` is {}, not between 0 and 0.5", at.value);
+            context.notes.fault(
+                &at.place,
+                message,
+                "0.2 lets bursts come up to 20 % of the period off",
+            );
+            return None;
+        }
+        other => other.map_or(0.0, |at| at.value),
+    };
+    let every = every.map(|at| at.value).filter(|every| !every.is_zero());
+    let form = match (size, rate, width) {
+        (Some(size), None, None) => Some(BurstForm::Size(size)),
+        (None, Some(rate), Some(width)) => Some(BurstForm::Rate(rate?, width)),
+        _ => None,
+    };
+    if every.is_none() || form.is_none() {
+        let help = "write `{ every = \"10s\", size = 500 }` or `{ every = \"10s\", rate = 2000, width = \"500ms\" }`";
+        context.notes.fault(
+            place,
+            "a `burst` needs `every`, and `size` or `rate` with `width`",
+            help,
+        );
+    }
+    Some(Burst { every: every?, form: form?, jitter })
+}

@@ -1,0 +1,134 @@
+//! A run without a scenario file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    Body, Burst, BurstForm, Cargo, Flow, Load, Pace, Phase, Scenario, Source, Sources, Step,
+    Target, Traffic,
+};
+use crate::units::{Bytes, Rate};
+
+/// What is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QuickSource {
+    /// An image.
+    Image(String),
+    /// A binary.
+    Binary(PathBuf),
+    /// A cargo package.
+    Cargo(PathBuf),
+}
+
+/// A target given on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuickTarget {
+    /// What is run.
+    pub source: QuickSource,
+    /// The port that it listens on.
+    pub port: u16,
+    /// Its memory limit; none: no limit.
+    pub memory: Option<Bytes>,
+    /// The path that is requested.
+    pub path: String,
+    /// The size of POST bodies; none: GET.
+    pub body_size: Option<Bytes>,
+    /// How long traffic lasts.
+    pub length: Duration,
+}
+
+impl Scenario {
+    /// The scenario for a target without a file: startup trials as usual, then a `ramp` from 0 to
+    /// 10 users over a third of the time, then a `burst` phase of 20 requests a second with 50 more
+    /// at once every 5 s (four times at least).
+    #[must_use]
+    pub fn quick(target: QuickTarget) -> Self {
+        let name = match &target.source {
+            QuickSource::Image(name) => name.clone(),
+            QuickSource::Binary(path) | QuickSource::Cargo(path) => path
+                .canonicalize()
+                .ok()
+                .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+                .unwrap_or_else(|| "target".to_owned()),
+        };
+        let source = match target.source {
+            QuickSource::Image(name) => Source::Image(name),
+            QuickSource::Binary(path) => Source::Binary(path, None),
+            QuickSource::Cargo(directory) => Source::Cargo(Cargo { directory, ..Cargo::default() }),
+        };
+        Self {
+            name,
+            target: Target {
+                source,
+                port: target.port,
+                memory: target.memory,
+                ready_within: Duration::from_secs(30),
+                stop_signal: "SIGTERM".to_owned(),
+                stop_within: Duration::from_secs(10),
+                ..Target::default()
+            },
+            tick: Duration::from_millis(1),
+            window: Duration::from_millis(100),
+            trials: 3,
+            settle: Duration::from_secs(2),
+            traffic: Traffic::default(),
+            scenarios: vec![Flow {
+                name: "requests".to_owned(),
+                weight: 1,
+                steps: vec![step(target.path, target.body_size)],
+            }],
+            phases: phases(target.length),
+            phase_names: Vec::new(),
+            thresholds: Vec::new(),
+            sources: Sources::default(),
+        }
+    }
+}
+
+fn step(path: String, body_size: Option<Bytes>) -> Step {
+    let method = if body_size.is_some() { "POST" } else { "GET" };
+    Step {
+        label: format!("{method} {path}"),
+        method: method.to_owned(),
+        path,
+        headers: Vec::new(),
+        body: body_size.map_or(Body::Empty, |size| Body::Sized {
+            points: vec![(0.0, size), (1.0, size)],
+            json: false,
+        }),
+        expect_status: Vec::new(),
+        think: (Duration::ZERO, Duration::ZERO),
+    }
+}
+
+fn phases(length: Duration) -> Vec<Phase> {
+    let ramp = length / 3;
+    let burst = length.saturating_sub(ramp);
+    let every = (burst / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
+    let rate = Rate::per_second(20.0).unwrap_or_default();
+    let phase = |name: &str, length, pace| Phase {
+        name: name.to_owned(),
+        length,
+        tags: Vec::new(),
+        size: None,
+        loads: vec![Load { flow: None, start_after: Duration::ZERO, pace }],
+    };
+    let users = Pace::Closed { stages: vec![(0, 10, ramp)], iterations: None };
+    let bursts = Pace::Open {
+        stages: vec![(rate, rate, burst)],
+        poisson: false,
+        bursts: vec![Burst { every, form: BurstForm::Size(50), jitter: 0.0 }],
+    };
+    vec![phase("ramp", ramp, users), phase("burst", burst, bursts)]
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            drain: Duration::from_secs(5),
+            seed: 1,
+            max_in_flight: 10_000,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Reads a table key by key. What is wrong is noted, and reading goes on: so all faults come in
+//! one go. What was never asked for is an unknown key.
+
+use std::cell::RefCell;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::tree::{Entry, Node, Place, Value};
+use crate::units::{Bytes, parse_duration};
+
+/// Takes faults as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Notes(RefCell<Vec<Fault>>);
+
+impl Notes {
+    pub(super) fn fault(&self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
+        self.0.borrow_mut().push(Fault::at(place, message, help));
+    }
+
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        self.0.into_inner()
+    }
+}
+
+/// A table that is being read.
+pub(super) struct Reader<'a> {
+    name: String,
+    entries: &'a [Entry],
+    pub(super) place: &'a Place,
+    pub(super) notes: &'a Notes,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+/// A value together with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a table; `name` is what faults call it. None, and a fault, where it is none.
+    pub(super) fn new(name: impl Into<String>, node: &'a Node, notes: &'a Notes) -> Option<Self> {
+        let name = name.into();
+        match &node.value {
+            Value::Table(entries) => {
+                let asked = RefCell::default();
+                Some(Self { name, entries, place: &node.place, notes, asked })
+            }
+            other => {
+                let message = format!("{name} is {}, not a table", other.kind());
+                notes.fault(&node.place, message, "write `[table]` or `{ key = value }`");
+                None
+            }
+        }
+    }
+
+    /// The value of a key, whatever it is.
+    pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
+        self.asked.borrow_mut().push(key);
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.node(key).is_some()
+    }
+
+    /// A key that this version knows and does not carry out.
+    pub(super) fn unsupported(&self, key: &'static str) {
+        if let Some(node) = self.node(key) {
+            let message = format!("`{key}` is not supported by this version");
+            self.notes.fault(&node.place, message, "leave it out");
+        }
+    }
+
+    fn read<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        convert: impl Fn(&Value) -> Option<T>,
+    ) -> Option<At<T>> {
+        let node = self.node(key)?;
+        let place = node.place.clone();
+        match convert(&node.value) {
+            Some(value) => Some(At { value, place }),
+            None => {
+                let message = format!("`{key}` is {}, not {wanted}", node.value.kind());
+                self.notes.fault(&place, message, "");
+                None
+            }
+        }
+    }
+
+    pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
+        self.read(key, "a string", |value| match value {
+            Value::String(text) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn bool(&self, key: &'static str) -> Option<bool> {
+        let read = self.read(key, "true or false", |value| match value {
+            Value::Bool(truth) => Some(*truth),
+            _ => None,
+        });
+        read.map(|at| at.value)
+    }
+
+    pub(super) fn number(&self, key: &'static str) -> Option<At<f64>> {
+        self.read(key, "a number", number)
+    }
+
+    /// A whole number between two bounds.
+    pub(super) fn whole(&self, key: &'static str, least: u64, most: u64) -> Option<At<u64>> {
+        let read = self.read(key, "a whole number", |value| match value {
+            Value::Integer(number) => Some(*number),
+            _ => None,
+        })?;
+        match u64::try_from(read.value).ok().filter(|number| (least..=most).contains(number)) {
+            Some(value) => Some(At { value, place: read.place }),
+            None => {
+                let message = format!("`{key}` is {}, not between {least} and {most}", read.value);
+                self.notes.fault(&read.place, message, "");
+                None
+            }
+        }
+    }
+
+    /// A text that is parsed further.
+    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        key: &'static str,
+    ) -> Option<At<T>> {
+        let text = self.string(key)?;
+        match text.value.parse() {
+            Ok(value) => Some(At { value, place: text.place }),
+            Err(error) => {
+                self.notes.fault(&text.place, format!("`{key}`: {error}"), "");
+                None
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self, key: &'static str) -> Option<At<Bytes>> {
+        self.parsed(key)
+    }
+
+    pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
+        let text = self.string(key)?;
+        match parse_duration(&text.value) {
+            Ok(value) => Some(At { value, place: text.place }),
+            Err(error) => {
+                self.notes.fault(&text.place, format!("`{key}`: {error}"), "");
+                None
+            }
+        }
+    }
+
+    /// A list; a single value counts as a list of one.
+    pub(super) fn list(&self, key: &'static str) -> Vec<&'a Node> {
+        match self.node(key) {
+            Some(Node { value: Value::Array(items), .. }) => items.iter().collect(),
+            Some(single) => vec![single],
+            None => Vec::new(),
+        }
+    }
+
+    /// A list of strings.
+    pub(super) fn strings(&self, key: &'static str) -> Vec<String> {
+        let mut found = Vec::new();
+        for node in self.list(key) {
+            match &node.value {
+                Value::String(text) => found.push(text.clone()),
+                other => {
+                    let message = format!("`{key}` holds {}, not a string", other.kind());
+                    self.notes.fault(&node.place, message, "");
+                }
+            }
+        }
+        found
+    }
+
+    /// A table below this one.
+    pub(super) fn table(&self, key: &'static str) -> Option<Reader<'a>> {
+        Reader::new(format!("`{key}`"), self.node(key)?, self.notes)
+    }
+
+    /// All entries of a table whose keys are the user's own.
+    pub(super) fn entries(&self, key: &'static str) -> &'a [Entry] {
+        match self.table(key) {
+            Some(table) => table.entries,
+            None => &[],
+        }
+    }
+
+    /// Notes every key that was never asked for.
+    pub(super) fn finish(self) {
+        let mut asked = self.asked.into_inner();
+        asked.sort_unstable();
+        asked.dedup();
+        for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
+            let message = format!("unknown key `{}` in {}", entry.key, self.name);
+            self.notes.fault(&entry.place, message, nearest(&entry.key, &asked));
+        }
+    }
+}
+
+/// A number, whole or not.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        #[expect(clippy::cast_precision_loss, reason = "people write small numbers")]
+        Value::Integer(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// The nearest of the known names, or all of them.
+pub(super) fn nearest(name: &str, known: &[&str]) -> String {
+    let near = known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known, name), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match near {
+        Some((likeness, near)) if likeness > 0.8 => format!("did you mean `{near}`?"),
+        _ => format!("known here: {}", known.join(", ")),
+    }
+}
