@@ -5,12 +5,14 @@
 //! depends on chance is fixed by the plan's seed. The [`Outline`] is the part of it that a
 //! recording keeps, so that an old run can be analysed again without its scenario.
 
+mod arrivals;
 mod budget;
 mod outline;
 mod rules;
 mod target;
 mod traffic;
 
+pub use arrivals::{Schedule, UserCurve};
 pub use budget::Budget;
 pub use outline::{LimitsOutline, Outline, PhaseOutline, StepOutline};
 pub use rules::{Aggregate, Bound, Metric, MetricKind, Operator, Rule, RuleError, Tag};

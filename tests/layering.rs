@@ -108,7 +108,11 @@ impl<'ast> Visit<'ast> for Names {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments: Vec<_> = path.segments.iter().map(|part| part.ident.to_string()).collect();
+        let segments: Vec<_> = path
+            .segments
+            .iter()
+            .map(|part| part.ident.to_string())
+            .collect();
         self.take(&segments);
         visit::visit_path(self, path);
     }
@@ -122,8 +126,10 @@ impl<'ast> Visit<'ast> for Names {
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
         let text = item.tokens.to_string().replace(' ', "");
         for after in text.split("crate::").skip(1) {
-            let name: String =
-                after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String = after
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             self.take(&["crate".to_owned(), name]);
         }
         visit::visit_macro(self, item);
@@ -143,9 +149,14 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 
 /// `src/sample/window.rs` → `["sample", "window"]`.
 fn module_of(root: &Path, file: &Path) -> Vec<String> {
-    let relative = file.strip_prefix(root).expect("the file lies in src/").with_extension("");
-    let mut parts: Vec<String> =
-        relative.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let relative = file
+        .strip_prefix(root)
+        .expect("the file lies in src/")
+        .with_extension("");
+    let mut parts: Vec<String> = relative
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
     if parts.last().is_some_and(|last| last == "mod") {
         parts.pop();
     }
@@ -154,7 +165,10 @@ fn module_of(root: &Path, file: &Path) -> Vec<String> {
 
 fn names_in(text: &str, module: Vec<String>) -> BTreeSet<String> {
     let file = syn::parse_file(text).expect("the source parses");
-    let mut names = Names { module, found: BTreeSet::new() };
+    let mut names = Names {
+        module,
+        found: BTreeSet::new(),
+    };
     names.visit_file(&file);
     names.found
 }
@@ -180,21 +194,40 @@ fn no_module_names_what_lies_behind_it() {
         for name in names_in(&text, module) {
             let known = TABLE.iter().any(|row| row.0 == name);
             if known && name != top && !may_name.contains(&name.as_str()) {
-                breaches.push(format!("{}: `{top}` must not name `{name}`", file.display()));
+                breaches.push(format!(
+                    "{}: `{top}` must not name `{name}`",
+                    file.display()
+                ));
             }
         }
     }
-    assert!(breaches.is_empty(), "breaches of the module table:\n{}", breaches.join("\n"));
+    assert!(
+        breaches.is_empty(),
+        "breaches of the module table:\n{}",
+        breaches.join("\n")
+    );
 }
 
 #[test]
 fn paths_are_found_in_every_form() {
     let module = || vec!["sample".to_owned(), "window".to_owned()];
     let names = |text| names_in(text, module()).into_iter().collect::<Vec<_>>();
-    assert_eq!(names("use crate::{clock::Clock, units::{Bytes, Rate}};"), ["clock", "units"]);
+    assert_eq!(
+        names("use crate::{clock::Clock, units::{Bytes, Rate}};"),
+        ["clock", "units"]
+    );
     assert_eq!(names("use super::super::load::Engine;"), ["load"]);
     assert_eq!(names("use super::flight::Recorder;"), ["sample"]);
-    assert_eq!(names("fn f(x: crate::event::Event) { crate::plan::g() }"), ["event", "plan"]);
-    assert_eq!(names("fn f() { format!(\"{}\", crate::report::x()) }"), ["report"]);
-    assert_eq!(names("mod tests { use super::super::super::judge::X; }"), ["judge"]);
+    assert_eq!(
+        names("fn f(x: crate::event::Event) { crate::plan::g() }"),
+        ["event", "plan"]
+    );
+    assert_eq!(
+        names("fn f() { format!(\"{}\", crate::report::x()) }"),
+        ["report"]
+    );
+    assert_eq!(
+        names("mod tests { use super::super::super::judge::X; }"),
+        ["judge"]
+    );
 }
