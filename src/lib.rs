@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod event;
+pub mod load;
 pub mod plan;
 pub mod record;
 pub mod sample;

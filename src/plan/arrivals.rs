@@ -31,7 +31,7 @@ struct Source {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Steady(Spaced),
+    Steady(Box<Spaced>),
     Bursts(Box<Bursts>),
 }
 
@@ -51,7 +51,7 @@ impl Schedule {
             let bursts = Bursts::new(*burst, load.arrivals, length, random(index + 1));
             Kind::Bursts(Box::new(bursts))
         });
-        let sources = std::iter::once(Kind::Steady(steady)).chain(bursts);
+        let sources = std::iter::once(Kind::Steady(Box::new(steady))).chain(bursts);
         let sources = sources.map(|mut kind| Source {
             next: kind.next(),
             kind,
@@ -127,7 +127,8 @@ impl Spaced {
         let (stage, length) = loop {
             let stage = self.stages.get(self.stage)?;
             let length = stage.length.as_secs_f64();
-            let area = (stage.from.as_per_second() + stage.to.as_per_second()) / 2.0 * length;
+            let (from, to) = (stage.from.as_per_second(), stage.to.as_per_second());
+            let area = f64::midpoint(from, to) * length;
             if self.target < self.stage_integral + area {
                 break (stage, length);
             }
