@@ -57,14 +57,19 @@
 //! between bounds; both are kept, and the upper one decides.
 
 pub mod analysis;
+pub mod campaign;
 pub mod cgroup;
+pub mod cli;
 pub mod clock;
 pub mod event;
 pub mod judge;
+pub mod live;
+pub mod load;
 pub mod plan;
 pub mod record;
 pub mod report;
 pub mod runtime;
 pub mod sample;
 pub mod scenario;
+pub mod session;
 pub mod units;

@@ -5,6 +5,7 @@
 //! depends on chance is fixed by the plan's seed. The [`Outline`] is the part of it that a
 //! recording keeps, so that an old run can be analysed again without its scenario.
 
+mod arrivals;
 mod budget;
 mod compile;
 mod outline;
@@ -12,6 +13,7 @@ mod rules;
 mod target;
 mod traffic;
 
+pub use arrivals::{Schedule, UserCurve};
 pub use budget::Budget;
 pub use outline::{LimitsOutline, Outline, PhaseOutline, StepOutline};
 pub use rules::{Aggregate, Bound, Metric, MetricKind, Operator, Rule, RuleError, Tag};

@@ -187,7 +187,9 @@ impl Runtime {
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let kind = match choice {
-            Choice::Docker => Kind::Docker(Box::new(docker::Docker::connect(run_id, &mut notes).await?)),
+            Choice::Docker => {
+                Kind::Docker(Box::new(docker::Docker::connect(run_id, &mut notes).await?))
+            }
             Choice::Native => Kind::Native(native::Native::new(run_id, &mut notes)?),
             Choice::Auto => match docker::Docker::connect(run_id, &mut notes).await {
                 Ok(docker) => Kind::Docker(Box::new(docker)),

@@ -38,11 +38,8 @@ pub struct Job {
 /// # Errors
 /// When the runtime, the sampler, the load or the recording fails.
 pub async fn run(job: Job) -> Result<Finish, Error> {
-    let header = Header {
-        anchor: job.clock.anchor(),
-        outline: job.plan.outline(),
-        facts: facts(&job),
-    };
+    let header =
+        Header { anchor: job.clock.anchor(), outline: job.plan.outline(), facts: facts(&job) };
     let recorder = Recorder::create(&job.directory, &header, &job.plan.budget)?;
     let notes = job.runtime.notes();
     let mut session = Session::new(Parts {

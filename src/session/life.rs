@@ -110,13 +110,9 @@ impl Session {
             }
         };
         self.forward_events(&mut target);
-        let vitals = VitalsSampler::start(
-            id,
-            target.cgroup_dirs(),
-            self.clock.clone(),
-            self.sender.clone(),
-        )
-        .ok();
+        let vitals =
+            VitalsSampler::start(id, target.cgroup_dirs(), self.clock.clone(), self.sender.clone())
+                .ok();
         Ok(Life { id, target, sampler, vitals })
     }
 

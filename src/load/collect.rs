@@ -1,0 +1,205 @@
+//! Merges the workers' windows and sends them on: the one thread that may wait for the session.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+
+use crate::clock::{Clock, Moment, nanos};
+use crate::event::{Event, FlowWindow, GeneratorPath, GeneratorReport, TrafficWindow, What};
+use crate::load::tally::{Flow, Key, StepTally, Tallies};
+
+/// Windows that may wait for a worker that is behind. Its counts then go into a later one.
+const BEHIND_MAX: usize = 10;
+
+/// What one worker hands over at the end of a window.
+#[derive(Debug)]
+pub(super) struct Handover {
+    pub(super) worker: usize,
+    /// The window's number since the engine started.
+    pub(super) window: u64,
+    pub(super) flow: Flow,
+    pub(super) tallies: Tallies,
+    /// Set in a worker's last one.
+    pub(super) account: Option<Account>,
+}
+
+impl Handover {
+    /// Takes in this worker's next one, because this one didn't leave in time.
+    pub(super) fn follow(&mut self, later: Self) -> Tallies {
+        self.window = later.window;
+        self.flow.follow(&later.flow);
+        self.account = later.account;
+        let mut emptied = Vec::new();
+        for (key, mut tally) in later.tallies {
+            match self.tallies.iter_mut().find(|(mine, _)| *mine == key) {
+                Some((_, mine)) => {
+                    mine.add(&tally);
+                    tally.clear();
+                    emptied.push((key, tally));
+                }
+                None => self.tallies.push((key, tally)),
+            }
+        }
+        emptied
+    }
+}
+
+/// A worker's account of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Account {
+    pub(super) cpu_ns: u64,
+    /// Seconds in which arrivals fell due, and those of them in which the worker was too slow.
+    pub(super) busy_seconds: u64,
+    pub(super) late_seconds: u64,
+}
+
+/// What the collector is made of.
+pub(super) struct Collector {
+    pub(super) clock: Clock,
+    pub(super) origin: Moment,
+    pub(super) window: Duration,
+    pub(super) path: GeneratorPath,
+    pub(super) handovers: Receiver<Handover>,
+    /// The way back for emptied tallies, by worker.
+    pub(super) emptied: Vec<SyncSender<Tallies>>,
+    pub(super) events: Sender<Event>,
+}
+
+#[derive(Debug, Default)]
+struct Merged {
+    flow: Flow,
+    tallies: BTreeMap<Key, StepTally>,
+}
+
+/// The windows not yet sent, from the number `first` on.
+#[derive(Debug)]
+struct Pending {
+    first: u64,
+    windows: VecDeque<Merged>,
+    /// The number after the last window that each worker has handed over.
+    handed: Vec<Option<u64>>,
+    traffic_since: u64,
+}
+
+impl Collector {
+    /// Works until every worker has given its account. Gives the engine's.
+    pub(super) fn run(self) -> GeneratorReport {
+        let workers = self.emptied.len();
+        let mut pending = Pending {
+            first: 0,
+            windows: VecDeque::new(),
+            handed: vec![Some(0); workers],
+            traffic_since: 0,
+        };
+        let mut accounts = Vec::with_capacity(workers);
+        while let Ok(mut handover) = self.handovers.recv() {
+            let (worker, tallies) = (handover.worker, pending.take(&mut handover));
+            accounts.extend(handover.account);
+            // A worker that can't take them back just now makes new ones.
+            let _ = self.emptied[worker].try_send(tallies);
+            while let Some(merged) = pending.next_complete() {
+                self.send(&mut pending, merged);
+            }
+        }
+        while let Some(merged) = pending.windows.pop_front() {
+            pending.first += 1;
+            self.send(&mut pending, merged);
+        }
+        let report = self.report(&accounts);
+        let _ = self
+            .events
+            .blocking_send(Event { at: self.clock.now(), what: What::GeneratorDone(report) });
+        report
+    }
+
+    fn moment(&self, window: u64) -> Moment {
+        let offset = nanos(self.window).saturating_mul(window);
+        self.origin + Duration::from_nanos(offset)
+    }
+
+    /// Sends the window before `pending.first`. Where nobody listens any more, it is lost.
+    fn send(&self, pending: &mut Pending, merged: Merged) {
+        let at = self.moment(pending.first).min(self.clock.now());
+        let flow = What::Flow(FlowWindow {
+            start: self.moment(pending.first - 1),
+            counts: merged.flow.counts,
+            steps: merged.flow.steps.into_values().collect(),
+        });
+        let _ = self.events.blocking_send(Event { at, what: flow });
+        if merged.tallies.is_empty() {
+            return;
+        }
+        let start = self.moment(pending.traffic_since);
+        pending.traffic_since = pending.first;
+        for (key, tally) in merged.tallies {
+            let what = What::Traffic(TrafficWindow {
+                start,
+                phase: key.phase,
+                step: key.step,
+                counts: tally.counts,
+                status: tally.status,
+                errors: tally.errors,
+                latency_us: tally.latency_us,
+                duration_us: tally.duration_us,
+                lateness_us: tally.lateness_us,
+            });
+            let _ = self.events.blocking_send(Event { at, what });
+        }
+    }
+
+    fn report(&self, accounts: &[Account]) -> GeneratorReport {
+        let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+        let (busy, late) = (sum(|each| each.busy_seconds), sum(|each| each.late_seconds));
+        GeneratorReport {
+            cpu_ns: sum(|each| each.cpu_ns),
+            wall_ns: nanos(self.clock.now().since(self.origin)),
+            workers: u32::try_from(self.emptied.len()).unwrap_or(u32::MAX),
+            rss_peak: rss_peak(),
+            saturated: late * 20 > busy,
+            path: self.path,
+        }
+    }
+}
+
+impl Pending {
+    /// Merges a handover into its window; gives its tallies back emptied.
+    fn take(&mut self, handover: &mut Handover) -> Tallies {
+        let handed = &mut self.handed[handover.worker];
+        *handed = handover.account.is_none().then_some(handover.window + 1);
+        let index = handover.window.saturating_sub(self.first);
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        while self.windows.len() <= index {
+            self.windows.push_back(Merged::default());
+        }
+        let merged = &mut self.windows[index];
+        merged.flow.beside(&handover.flow);
+        let mut tallies = std::mem::take(&mut handover.tallies);
+        for (key, tally) in &mut tallies {
+            merged.tallies.entry(*key).or_default().add(tally);
+            tally.clear();
+        }
+        tallies
+    }
+
+    /// Takes out the first window, if every worker has handed it over or there is no more waiting.
+    fn next_complete(&mut self) -> Option<Merged> {
+        let slowest = self.handed.iter().flatten().min();
+        let complete = slowest.is_none_or(|slowest| *slowest > self.first);
+        if !complete && self.windows.len() <= BEHIND_MAX {
+            return None;
+        }
+        let merged = self.windows.pop_front()?;
+        self.first += 1;
+        Some(merged)
+    }
+}
+
+/// The process's greatest resident set; 0 where the kernel doesn't say.
+fn rss_peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.map_or(0, |kib| kib << 10)
+}

@@ -1,0 +1,29 @@
+//! What can keep the load engine from working.
+
+use std::io;
+
+/// Why load can't be driven.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A thread can't be made.
+    #[error("failed to start a thread of the load engine")]
+    Thread(#[source] io::Error),
+    /// A worker's event loop can't be made.
+    #[error("failed to start the event loop of a load worker")]
+    Runtime(#[source] io::Error),
+    /// The target's network namespace can't be entered.
+    #[error("failed to enter the target's network namespace")]
+    Namespace(#[source] io::Error),
+    /// A step's method, path or headers can't be sent by HTTP.
+    #[error("failed to make a request of step `{step}`")]
+    Request {
+        /// The step's name.
+        step: String,
+        /// Why.
+        #[source]
+        source: hyper::http::Error,
+    },
+    /// A worker panicked.
+    #[error("failed to drive load: a worker stopped working")]
+    Panicked,
+}

@@ -1,0 +1,326 @@
+//! What one worker counts. Only its own thread touches a tally; finished windows leave as whole
+//! values, so that nothing is shared while requests run.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::clock::Moment;
+use crate::event::{Counts, ErrorKind, Histogram, StepFlow};
+use crate::load::socket::Totals;
+
+/// The sums of one step in one phase. Memory is kept from window to window.
+#[derive(Debug, Default)]
+pub(super) struct StepTally {
+    pub(super) counts: Counts,
+    pub(super) status: BTreeMap<u16, u64>,
+    pub(super) errors: BTreeMap<ErrorKind, u64>,
+    pub(super) latency_us: Histogram,
+    pub(super) duration_us: Histogram,
+    pub(super) lateness_us: Histogram,
+}
+
+impl StepTally {
+    /// Takes in another's sums.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        for (status, count) in &other.status {
+            *self.status.entry(*status).or_default() += count;
+        }
+        for (kind, count) in &other.errors {
+            *self.errors.entry(*kind).or_default() += count;
+        }
+        for (mine, theirs) in [
+            (&mut self.latency_us, &other.latency_us),
+            (&mut self.duration_us, &other.duration_us),
+            (&mut self.lateness_us, &other.lateness_us),
+        ] {
+            if theirs.count() > 0 {
+                mine.add(theirs);
+            }
+        }
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.counts = Counts::default();
+        self.status.clear();
+        self.errors.clear();
+        for histogram in [&mut self.latency_us, &mut self.duration_us, &mut self.lateness_us] {
+            histogram.clear();
+        }
+    }
+}
+
+/// Which phase and step a sum belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) phase: u16,
+    pub(super) step: u16,
+}
+
+/// Traffic of a window, by the time at which things happened.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    pub(super) counts: Counts,
+    pub(super) steps: BTreeMap<u16, StepFlow>,
+}
+
+impl Flow {
+    /// Takes in the window after this one.
+    pub(super) fn follow(&mut self, later: &Self) {
+        self.counts.add(&later.counts);
+        for (step, later) in &later.steps {
+            let mine = self.entry(*step);
+            mine.sent += later.sent;
+            mine.ended += later.ended;
+            mine.in_flight_max = mine.in_flight_max.max(later.in_flight_max);
+            mine.in_flight_end = later.in_flight_end;
+        }
+    }
+
+    /// Takes in another worker's window of the same time.
+    pub(super) fn beside(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        for (step, other) in &other.steps {
+            let mine = self.entry(*step);
+            mine.sent += other.sent;
+            mine.ended += other.ended;
+            mine.in_flight_max += other.in_flight_max;
+            mine.in_flight_end += other.in_flight_end;
+        }
+    }
+
+    fn entry(&mut self, step: u16) -> &mut StepFlow {
+        self.steps.entry(step).or_insert(StepFlow {
+            step,
+            sent: 0,
+            ended: 0,
+            in_flight_max: 0,
+            in_flight_end: 0,
+        })
+    }
+}
+
+/// The tallies of a step in a phase, on their way to or from the collector.
+pub(super) type Tallies = Vec<(Key, StepTally)>;
+
+/// How a request ended.
+#[derive(Debug)]
+pub(super) struct End {
+    /// When it was due; none where users wait for answers, so that due and sent are the same.
+    pub(super) due: Option<Moment>,
+    pub(super) sent: Option<Moment>,
+    pub(super) ended: Moment,
+    pub(super) status: Option<u16>,
+    pub(super) error: Option<ErrorKind>,
+    pub(super) written: u64,
+    pub(super) read: u64,
+}
+
+/// One worker's counts.
+#[derive(Debug)]
+pub(super) struct Tally {
+    steps: usize,
+    /// By phase and step.
+    table: Vec<Option<StepTally>>,
+    spare: Vec<StepTally>,
+    counts: Counts,
+    live: Vec<StepFlow>,
+    totals: Rc<Totals>,
+    written: u64,
+    read: u64,
+}
+
+impl Tally {
+    pub(super) fn new(phases: usize, steps: usize, totals: Rc<Totals>) -> Self {
+        let live = (0..steps).map(|step| StepFlow {
+            step: u16::try_from(step).expect("steps are counted by u16"),
+            sent: 0,
+            ended: 0,
+            in_flight_max: 0,
+            in_flight_end: 0,
+        });
+        Self {
+            steps,
+            table: (0..phases * steps).map(|_| None).collect(),
+            spare: Vec::new(),
+            counts: Counts::default(),
+            live: live.collect(),
+            totals,
+            written: 0,
+            read: 0,
+        }
+    }
+
+    fn of(&mut self, key: Key) -> &mut StepTally {
+        let index = usize::from(key.phase) * self.steps + usize::from(key.step);
+        let spare = &mut self.spare;
+        self.table[index].get_or_insert_with(|| spare.pop().unwrap_or_default())
+    }
+
+    /// A request fell due.
+    pub(super) fn due(&mut self, key: Key) {
+        self.of(key).counts.due += 1;
+        self.counts.due += 1;
+    }
+
+    /// A request that fell due will never be sent.
+    pub(super) fn unsent(&mut self, key: Key) {
+        self.of(key).counts.unsent += 1;
+        self.counts.unsent += 1;
+    }
+
+    /// A request's first byte was written.
+    pub(super) fn sent(&mut self, key: Key) {
+        self.of(key).counts.sent += 1;
+        self.counts.sent += 1;
+        let live = &mut self.live[usize::from(key.step)];
+        live.sent += 1;
+        live.in_flight_end += 1;
+        live.in_flight_max = live.in_flight_max.max(live.in_flight_end);
+    }
+
+    /// A request ended, well or badly. What was sent or not must have been told before.
+    ///
+    /// Latency and duration count complete answers whatever their status, and requests cut short
+    /// by a timeout or by the end with the time they had waited by then: leaving those out would
+    /// make a target that never answers look fast. Refused and broken ones have no time.
+    pub(super) fn ended(&mut self, key: Key, end: &End) {
+        let cut = matches!(end.error, Some(ErrorKind::Timeout | ErrorKind::Unfinished));
+        let step = self.of(key);
+        step.counts.ended += 1;
+        step.counts.failed += u64::from(end.error.is_some());
+        step.counts.bytes_sent += end.written;
+        step.counts.bytes_received += end.read;
+        if let Some(status) = end.status {
+            *step.status.entry(status).or_default() += 1;
+        }
+        if let Some(kind) = end.error {
+            *step.errors.entry(kind).or_default() += 1;
+        }
+        if end.status.is_some() || cut {
+            if let Some(from) = end.due.or(end.sent) {
+                step.latency_us.record(micros(from, end.ended));
+            }
+            if let Some(sent) = end.sent {
+                step.duration_us.record(micros(sent, end.ended));
+            }
+        }
+        if let (Some(due), Some(sent)) = (end.due, end.sent) {
+            step.lateness_us.record(micros(due, sent));
+        }
+        self.counts.ended += 1;
+        self.counts.failed += u64::from(end.error.is_some());
+        if end.sent.is_some() {
+            let live = &mut self.live[usize::from(key.step)];
+            live.ended += 1;
+            live.in_flight_end -= 1;
+        }
+    }
+
+    /// Ends the window of the timeline.
+    pub(super) fn cut_flow(&mut self) -> Flow {
+        let mut counts = std::mem::take(&mut self.counts);
+        let (written, read) = (self.totals.written.get(), self.totals.read.get());
+        counts.bytes_sent = written - self.written;
+        counts.bytes_received = read - self.read;
+        (self.written, self.read) = (written, read);
+        let mut steps = BTreeMap::new();
+        for live in &mut self.live {
+            if live.sent > 0 || live.ended > 0 || live.in_flight_max > 0 {
+                steps.insert(live.step, *live);
+            }
+            (live.sent, live.ended, live.in_flight_max) = (0, 0, live.in_flight_end);
+        }
+        Flow { counts, steps }
+    }
+
+    /// Ends the window of the tallies.
+    pub(super) fn cut_tallies(&mut self) -> Tallies {
+        let steps = self.steps;
+        let taken = self.table.iter_mut().enumerate().filter_map(|(index, cell)| {
+            let part = |number: usize| u16::try_from(number).expect("counted by u16");
+            let (phase, step) = (part(index / steps), part(index % steps));
+            Some((Key { phase, step }, cell.take()?))
+        });
+        taken.collect()
+    }
+
+    /// Takes emptied tallies back for later.
+    pub(super) fn reuse(&mut self, tallies: Tallies) {
+        self.spare.extend(tallies.into_iter().map(|(_, tally)| tally));
+    }
+}
+
+fn micros(from: Moment, to: Moment) -> u64 {
+    to.since(from).as_nanos().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = Key { phase: 1, step: 2 };
+
+    fn tally() -> Tally {
+        Tally::new(2, 3, Rc::new(Totals::default()))
+    }
+
+    fn end(error: Option<ErrorKind>) -> End {
+        let at = Moment::from_millis;
+        End {
+            due: Some(at(10)),
+            sent: Some(at(11)),
+            ended: at(15),
+            status: error.is_none().then_some(200),
+            error,
+            written: 10,
+            read: 20,
+        }
+    }
+
+    #[test]
+    fn latency_runs_from_due_and_duration_from_sent() {
+        let mut tally = tally();
+        tally.due(KEY);
+        tally.sent(KEY);
+        tally.ended(KEY, &end(None));
+        let tallies = tally.cut_tallies();
+        let (key, step) = &tallies[0];
+        assert_eq!(*key, KEY);
+        assert_eq!(step.latency_us.max().map(|us| us / 100), Some(50));
+        assert_eq!(step.duration_us.max().map(|us| us / 100), Some(40));
+        assert_eq!(step.lateness_us.max().map(|us| us / 100), Some(10));
+        assert!(tally.cut_tallies().is_empty());
+    }
+
+    #[test]
+    fn timeouts_have_a_latency_and_resets_have_none() {
+        let mut tally = tally();
+        for kind in [ErrorKind::Timeout, ErrorKind::Reset] {
+            tally.due(KEY);
+            tally.sent(KEY);
+            tally.ended(KEY, &end(Some(kind)));
+        }
+        let step = &tally.cut_tallies()[0].1;
+        assert_eq!((step.counts.failed, step.latency_us.count()), (2, 1));
+        assert_eq!(step.lateness_us.count(), 2);
+    }
+
+    #[test]
+    fn what_is_in_flight_goes_on_into_the_next_window() {
+        let mut tally = tally();
+        tally.sent(KEY);
+        tally.sent(KEY);
+        tally.ended(KEY, &end(None));
+        let mut first = tally.cut_flow();
+        let second = tally.cut_flow();
+        let of = |flow: &Flow| (flow.steps[&2].in_flight_max, flow.steps[&2].in_flight_end);
+        assert_eq!(of(&first), (2, 1));
+        assert_eq!(of(&second), (1, 1));
+        first.beside(&second);
+        assert_eq!(of(&first), (3, 2));
+        first.follow(&second);
+        assert_eq!(of(&first), (3, 1));
+    }
+}
