@@ -32,7 +32,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Do the whole run: startup trials, phases, report
-    Run(options::Run),
+    Run(Box<options::Run>),
     /// Run the startup trials only
     Startup(options::Startup),
     /// Analyse and render a run directory again

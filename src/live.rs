@@ -3,6 +3,7 @@
 //! On a terminal one line is redrawn in place; elsewhere a line is printed now and then. Driven by
 //! the session's events, and never in its way.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ impl Progress {
         let Some(memory) = self.memory else { return };
         let mut line = format!("memory {} (peak {}", memory.usage.last, self.peak);
         if let Limit::Bytes(limit) = self.limit {
-            line += &format!(", limit {limit}");
+            let _ = write!(line, ", limit {limit}");
         }
         line.push(')');
         if let Some((name, ends)) = &self.phase {
@@ -135,7 +136,7 @@ impl Progress {
         if let Some(flow) = &self.flow {
             let in_flight: u32 = flow.steps.iter().map(|step| step.in_flight_end).sum();
             let ended = flow.counts.ended;
-            line += &format!(", {ended} answers in the last window, {in_flight} in flight");
+            let _ = write!(line, ", {ended} answers in the last window, {in_flight} in flight");
         }
         match &self.bar {
             Some(bar) => {
@@ -153,7 +154,7 @@ impl Progress {
 
 /// Whole seconds: a countdown of milliseconds flickers.
 fn round(time: Duration) -> Duration {
-    Duration::from_secs(time.as_secs_f64().round().max(0.0) as u64)
+    Duration::from_secs((time + Duration::from_millis(500)).as_secs())
 }
 
 fn start_line(role: LifeRole, limit: Limit) -> String {

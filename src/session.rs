@@ -28,7 +28,6 @@ use crate::runtime::{Built, Runtime};
 
 pub use error::Error;
 pub use life::{Life, Opened};
-pub use phases::MainOutcome;
 pub use seen::Seen;
 pub use stop::{StopHandle, StopSignal};
 

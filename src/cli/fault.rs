@@ -1,6 +1,7 @@
 //! What is printed when something can't be done: what, why, and the way out.
 
 use std::error::Error;
+use std::fmt::Write as _;
 
 use super::Exit;
 
@@ -17,11 +18,11 @@ impl Fault {
         let mut text = format!("error: {error}");
         let mut cause = error.source();
         while let Some(inner) = cause {
-            text += &format!("\n  because: {inner}");
+            let _ = write!(text, "\n  because: {inner}");
             cause = inner.source();
         }
         if let Some(help) = help {
-            text += &format!("\n  help: {help}");
+            let _ = write!(text, "\n  help: {help}");
         }
         Self { exit, text }
     }

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 
 use super::options::{FailOn, Output, Report};
 use super::{Exit, Fault};
-use crate::analysis::{self, Findings};
+use crate::analysis::{self, Findings, Verdict};
 use crate::record::{Recording, RunDirectory};
-use crate::report;
+use crate::report::{self, Renderer, RunJson, Summary};
 
 /// `highwater report DIR`
 pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
@@ -17,16 +17,18 @@ pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
 /// Analyses a run's recording, writes its reports, and prints the verdict.
 pub(super) fn render(directory: &RunDirectory, output: &Output) -> Result<Exit, Fault> {
     let findings = analyse(directory)?;
-    report::write_all(directory.path(), &findings)
-        .map_err(|error| Fault::new(Exit::HostCannot, &error, error.help()))?;
+    report::write_all(directory.path(), &findings).map_err(|error| {
+        Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
+    })?;
     if output.json {
-        print!("{}", report::run_json(&findings));
+        println!("{}", RunJson.render(&findings).trim_end());
     } else {
-        let colour = !output.no_color && std::io::stdout().is_terminal();
-        print!("{}", report::summary(&findings, directory.path(), colour));
+        let color = !output.no_color && std::io::stdout().is_terminal();
+        let summary = Summary { color, directory: Some(directory.path()) };
+        println!("{}", summary.render(&findings).trim_end());
     }
-    let exit = Exit::from_code(findings.exit_code());
-    let strict = output.fail_on == FailOn::Warn && findings.is_warning();
+    let exit = Exit::from_code(findings.exit_code);
+    let strict = output.fail_on == FailOn::Warn && findings.verdict == Verdict::Warn;
     Ok(if exit == Exit::Pass && strict { Exit::Fail } else { exit })
 }
 

@@ -143,10 +143,8 @@ async fn record_run(
     let work = {
         let (runtime, progress) = (runtime.clone(), progress.clone());
         let clock = clock.clone();
-        tokio::spawn(async move {
-            work(plan, runtime, progress, Context { run_id, directory, clock, stop, startup_only })
-                .await
-        })
+        let context = Context { run_id, directory, clock, stop, startup_only };
+        tokio::spawn(Box::pin(work(plan, runtime, progress, context)))
     };
     let done = supervise(work, &mut signals, &handle, deadline, progress.as_ref()).await;
     let cleaned = runtime.clean_up().await;

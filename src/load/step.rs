@@ -79,7 +79,7 @@ impl Scenarios {
 
     /// One more than the greatest index of a step.
     pub(super) fn steps(&self) -> usize {
-        let ids = self.scenarios.iter().flatten().map(|step| usize::from(step.id) + 1);
+        let ids = self.all.iter().flatten().map(|step| usize::from(step.id) + 1);
         ids.max().unwrap_or(0)
     }
 }

@@ -207,7 +207,7 @@ impl Bursts {
             match self.burst.form {
                 BurstForm::Size(0) => {}
                 BurstForm::Size(size) => {
-                    self.begun.push_back(Begun { next: start, rest: Rest::AtOnce(size) })
+                    self.begun.push_back(Begun { next: start, rest: Rest::AtOnce(size) });
                 }
                 BurstForm::Rate { rate, width } => {
                     let stage = RateStage { from: rate, to: rate, length: width };

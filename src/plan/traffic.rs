@@ -147,6 +147,16 @@ pub struct PhasePlan {
     pub size: bool,
 }
 
+impl PhasePlan {
+    /// Whether the phase is over once its iterations are: every load has a number of them.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        let counted =
+            |load: &LoadPlan| matches!(load.model, LoadModel::Closed { iterations: Some(_), .. });
+        !self.loads.is_empty() && self.loads.iter().all(counted)
+    }
+}
+
 /// One load in a phase.
 #[derive(Debug, Clone)]
 pub struct LoadPlan {

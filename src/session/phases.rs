@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Error, Life, Opened, Session, Waited};
 use crate::clock::Moment;
-use crate::event::{Finish, LifeId, LifeRole, What};
-use crate::load::{Endpoint, Engine};
+use crate::event::{Event, Finish, LifeId, LifeRole, What};
+use crate::load::{self, Endpoint, Engine};
 use crate::plan::OnOom;
 use crate::runtime;
 
@@ -55,37 +55,59 @@ impl Session {
 
     /// Sends the traffic of all phases.
     async fn drive(&mut self, life: &Life) -> Result<Option<Early>, Error> {
+        let plan = self.plan.clone();
+        let engine = self.start_engine(life)?;
+        let mut begins = self.clock.now() + HEAD_START;
+        let mut early = None;
+        for (index, phase) in (0_u16..).zip(&plan.phases) {
+            engine.begin_phase(index, begins);
+            self.take(Event { at: begins, what: What::PhaseBegin { phase: index } }).await?;
+            let planned = begins + phase.length;
+            early = self.wait_for_phase(life.id, &engine, index, planned).await?;
+            // A phase that ran its whole time ends on time, however late this is noticed.
+            let ends =
+                if early.is_none() { planned.min(self.clock.now()) } else { self.clock.now() };
+            engine.end_phase(index, ends);
+            self.take(Event { at: ends, what: What::PhaseEnd { phase: index } }).await?;
+            if early.is_some() {
+                break;
+            }
+            begins = ends;
+        }
+        let drain = if early.is_none() { plan.traffic.drain } else { Duration::ZERO };
+        self.during(engine.finish(drain)).await??;
+        self.record_now(What::Drained).await?;
+        Ok(early)
+    }
+
+    fn start_engine(&self, life: &Life) -> Result<Engine, Error> {
         let endpoint = Endpoint {
             address: life.target.address(),
             host: format!("127.0.0.1:{}", self.plan.target.port),
             netns: life.target.netns(),
             path: life.target.path(),
         };
-        let plan = self.plan.clone();
-        let engine = Engine::start(&plan, endpoint, self.clock.clone(), self.sender.clone())?;
-        let mut begins = self.clock.now() + HEAD_START;
-        let mut early = None;
-        for (index, phase) in plan.phases.iter().enumerate() {
-            let index = u16::try_from(index).expect("plans have far fewer phases");
-            engine.begin_phase(index, begins);
-            self.record_now(What::PhaseBegin { phase: index }).await?;
-            let ends = begins + phase.length;
-            early = self.wait_for_phase(life.id, ends).await?;
-            engine.end_phase(index);
-            self.record_now(What::PhaseEnd { phase: index }).await?;
-            if early.is_some() {
-                break;
-            }
-            begins = ends;
-        }
-        self.during(engine.finish(early.is_none())).await??;
-        self.record_now(What::Drained).await?;
-        Ok(early)
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let job = load::Job::of(&self.plan);
+        Ok(Engine::start(&job, endpoint, self.clock.clone(), workers, self.sender.clone())?)
     }
 
-    async fn wait_for_phase(&mut self, id: LifeId, ends: Moment) -> Result<Option<Early>, Error> {
-        let left = ends.since(self.clock.now());
-        let wait = tokio::time::sleep(left);
+    /// Waits for the end of a phase: its time, or its last iteration.
+    async fn wait_for_phase(
+        &mut self,
+        id: LifeId,
+        engine: &Engine,
+        index: u16,
+        ends: Moment,
+    ) -> Result<Option<Early>, Error> {
+        let counted = self.plan.phases[usize::from(index)].is_counted();
+        let time = tokio::time::sleep(ends.since(self.clock.now()));
+        let wait = async {
+            tokio::select! {
+                () = time => {}
+                () = engine.phase_spent(index), if counted => {}
+            }
+        };
         let stop_on_kill = self.plan.on_oom == OnOom::Stop;
         let watch = move |seen: &super::Seen| {
             (stop_on_kill && seen.is_killed(id))
