@@ -55,7 +55,6 @@ pub struct Runtime {
     kind: Kind,
     notes: Vec<String>,
     run_id: String,
-    clock: Clock,
     budget: Budget,
 }
 
@@ -108,6 +107,7 @@ pub struct Prepared {
     pub place: Place,
     life: LifeId,
     output: output::Output,
+    clock: Clock,
     inner: PreparedKind,
 }
 
@@ -179,12 +179,7 @@ impl Runtime {
     ///
     /// # Errors
     /// When there is none: no engine answers, or cgroups can't be made.
-    pub async fn connect(
-        choice: Choice,
-        run_id: &str,
-        budget: &Budget,
-        clock: &Clock,
-    ) -> Result<Self, Error> {
+    pub async fn connect(choice: Choice, run_id: &str, budget: &Budget) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let kind = match choice {
             Choice::Docker => {
@@ -200,8 +195,7 @@ impl Runtime {
                 }
             },
         };
-        let (run_id, clock) = (run_id.to_owned(), clock.clone());
-        Ok(Self { kind, notes, run_id, clock, budget: *budget })
+        Ok(Self { kind, notes, run_id: run_id.to_owned(), budget: *budget })
     }
 
     /// `docker` or `native`.
@@ -274,13 +268,14 @@ impl Runtime {
         life: LifeId,
         name: &str,
         limit: Limit,
+        clock: &Clock,
     ) -> Result<Prepared, Error> {
         let pattern = match &target.ready.check {
             ReadyCheck::Log { pattern } => Some(pattern.clone()),
             ReadyCheck::Http { .. } | ReadyCheck::Tcp => None,
         };
         let log = built.output_dir.join(format!("target-{name}.log"));
-        let output = output::Output::create(&log, &self.budget, pattern, &self.clock)?;
+        let output = output::Output::create(&log, &self.budget, pattern, clock)?;
         let (place, inner) = match &self.kind {
             Kind::Docker(docker) => {
                 let (place, created) = docker.create(built, target, name, limit).await?;
@@ -291,7 +286,7 @@ impl Runtime {
                 (place, PreparedKind::Native(ready))
             }
         };
-        Ok(Prepared { place, life, output, inner })
+        Ok(Prepared { place, life, output, clock: clock.clone(), inner })
     }
 
     /// Removes what was prepared and shall not start.
@@ -315,8 +310,8 @@ impl Runtime {
     /// # Errors
     /// When it can't be started; nothing of it is left then.
     pub async fn start(&self, prepared: Prepared) -> Result<Target, Error> {
-        let Prepared { place, life, output, inner } = prepared;
-        let watched = Watched { life, place, output, clock: self.clock.clone() };
+        let Prepared { place, life, output, clock, inner } = prepared;
+        let watched = Watched { life, place, output, clock };
         match (&self.kind, inner) {
             (Kind::Docker(docker), PreparedKind::Docker(created)) => {
                 docker.start(created, watched).await

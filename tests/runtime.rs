@@ -52,11 +52,11 @@ async fn start(choice: Choice, args: &[&str]) -> Started {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::start();
     let run_id = format!("{:08x}", rand::random::<u32>());
-    let runtime = Runtime::connect(choice, &run_id, &Budget::default(), &clock).await.unwrap();
+    let runtime = Runtime::connect(choice, &run_id, &Budget::default()).await.unwrap();
     let plan = plan(args);
     let built = runtime.build(&plan, dir.path(), &|_| {}).await.unwrap();
     let prepared =
-        runtime.prepare(&built, &plan, LifeId(0), "one", plan.limits.memory).await.unwrap();
+        runtime.prepare(&built, &plan, LifeId(0), "one", plan.limits.memory, &clock).await.unwrap();
     assert!(!prepared.place.leaf.as_os_str().is_empty());
     let target = runtime.start(prepared).await.unwrap();
     Started { runtime, target, plan, clock, dir }

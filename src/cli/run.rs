@@ -133,17 +133,15 @@ async fn record_run(
 ) -> Result<Finish, Fault> {
     let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let (handle, stop) = StopSignal::new();
-    let clock = Clock::start();
     let run_id = format!("{:08x}", rand::random::<u32>());
-    let runtime = Runtime::connect(common.runtime.into(), &run_id, &plan.budget, &clock)
+    let runtime = Runtime::connect(common.runtime.into(), &run_id, &plan.budget)
         .await
         .map_err(|error| runtime_fault(&error))?;
     let runtime = Arc::new(runtime);
     let progress = progress(&plan, common);
     let work = {
         let (runtime, progress) = (runtime.clone(), progress.clone());
-        let clock = clock.clone();
-        let context = Context { run_id, directory, clock, stop, startup_only };
+        let context = Context { run_id, directory, stop, startup_only };
         tokio::spawn(Box::pin(work(plan, runtime, progress, context)))
     };
     let done = supervise(work, &mut signals, &handle, deadline, progress.as_ref()).await;
@@ -164,7 +162,6 @@ fn progress(plan: &Plan, common: &Common) -> Option<SharedProgress> {
 struct Context {
     run_id: String,
     directory: RunDirectory,
-    clock: Clock,
     stop: StopSignal,
     startup_only: bool,
 }
@@ -197,7 +194,8 @@ async fn work(
         built,
         run_id: context.run_id,
         directory: context.directory,
-        clock: context.clock,
+        // The run begins when there is something to start.
+        clock: Clock::start(),
         stop: context.stop,
         observer: Box::new(move |event| {
             if let Some(progress) = &shown {

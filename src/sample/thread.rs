@@ -15,7 +15,7 @@ use super::pace::{Pace, sharpen_this_thread, sleep_until, thread_cpu_ns};
 use super::window::WindowBuilder;
 use super::{Error, SamplerJob};
 use crate::cgroup::{
-    LimitCounts, LimitReader, PartsReader, PeakSource, Reading, TickReader, Version, is_gone,
+    LimitCounts, LimitReader, Parts, PartsReader, PeakSource, Reading, TickReader, Version, is_gone,
 };
 use crate::clock::{Clock, Moment, nanos};
 use crate::event::{
@@ -25,6 +25,10 @@ use crate::units::Bytes;
 
 /// How often the parts of memory are read while the level stands still.
 const PARTS_EVERY: Duration = Duration::from_millis(10);
+
+/// How often the limit's counters are read. On v1 they go with the container, 16 ms after a kill at
+/// the earliest.
+const LIMITS_EVERY: Duration = Duration::from_millis(4);
 
 /// A move of the level, or a peak above it, at which the parts are read at once.
 const PARTS_ON_MOVE: Bytes = Bytes::from_mib(1);
@@ -40,6 +44,10 @@ const CHARGED_AHEAD: Bytes = Bytes::from_kib(63 * 4);
 struct Files {
     ticks: TickReader,
     parts: PartsReader,
+    /// The parts of the container's own cgroup, while it is there. A parent's statistics may be
+    /// seconds behind even when much has changed (seen on v1, Linux 6.18: a child whose changes
+    /// wait to be summed up does not always announce them to its parents); a cgroup's own are not.
+    leaf_parts: Option<PartsReader>,
 }
 
 /// Counters of the limit: on v1 the container's own, which come and go with it.
@@ -68,6 +76,7 @@ pub(super) struct Work {
     last: Reading,
     parts_at: Moment,
     parts_usage: Bytes,
+    limits_at: Moment,
 }
 
 impl Work {
@@ -97,6 +106,7 @@ impl Work {
             last: Reading { usage: Bytes::ZERO, peak: Bytes::ZERO },
             parts_at: now,
             parts_usage: Bytes::ZERO,
+            limits_at: Moment::START,
             files,
             job,
             clock,
@@ -191,16 +201,17 @@ impl Work {
         if moved || at.since(self.parts_at) >= PARTS_EVERY {
             self.read_parts(at)?;
         }
-        self.read_limits();
+        if at.since(self.limits_at) >= LIMITS_EVERY {
+            self.limits_at = at;
+            self.read_limits();
+        }
         self.watch_exec(at, reading.peak);
         Ok(at)
     }
 
     fn read_parts(&mut self, at: Moment) -> io::Result<()> {
-        let Some(files) = &self.files else {
-            return Ok(());
-        };
-        let parts = files.parts.read()?;
+        let Some(files) = &mut self.files else { return Ok(()) };
+        let parts = files.read_parts(&self.job)?;
         self.window.parts(parts, self.last.usage);
         self.parts_at = at;
         self.parts_usage = self.last.usage;
@@ -247,6 +258,7 @@ impl Work {
     }
 
     fn finish(mut self, scheduling: SchedulingClass, cpu_before: u64, began: Moment) {
+        self.read_limits();
         let now = self.clock.now();
         self.close_window(now);
         let percentile = |percent| self.lateness_us.value_at_percentile(percent);
@@ -264,6 +276,23 @@ impl Work {
         self.send(What::SamplerDone(report));
         // Dropped raw ticks are of no account once the run is over: windows hold every peak.
         let _ = self.outbox.finish();
+    }
+}
+
+impl Files {
+    /// Reads the parts: the container's own while it is there, else those of the cgroup that the
+    /// ticks are read from.
+    fn read_parts(&mut self, job: &SamplerJob) -> io::Result<Parts> {
+        if self.leaf_parts.is_none() {
+            self.leaf_parts = PartsReader::open(job.place.version, &job.place.leaf).ok();
+        }
+        if let Some(leaf) = &self.leaf_parts {
+            match leaf.read() {
+                Err(error) if is_gone(&error) => self.leaf_parts = None,
+                read => return read,
+            }
+        }
+        self.parts.read()
     }
 }
 
@@ -298,5 +327,5 @@ fn open_files(job: &SamplerJob) -> io::Result<Files> {
     let inner = nested.last().copied().unwrap_or(&place.leaf);
     let parts = PartsReader::open(place.version, inner)?;
     let ticks = TickReader::open(place.version, &nested, job.may_reset)?;
-    Ok(Files { ticks, parts })
+    Ok(Files { ticks, parts, leaf_parts: None })
 }

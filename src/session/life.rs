@@ -84,8 +84,9 @@ impl Session {
         let runtime = self.runtime.clone();
         let name = name_of(role, id);
         let (built, plan) = (self.built.clone(), self.plan.clone());
-        let prepared =
-            self.during(runtime.prepare(&built, &plan.target, id, &name, limit)).await??;
+        let clock = self.clock.clone();
+        let prepare = runtime.prepare(&built, &plan.target, id, &name, limit, &clock);
+        let prepared = self.during(prepare).await??;
         self.record_now(What::Life(LifeStart { life: id, role, limit })).await?;
         let job = SamplerJob {
             life: id,
@@ -149,6 +150,7 @@ impl Session {
         match waited {
             Waited::Done(()) => {
                 self.record_now(What::Settled { life: id }).await?;
+                self.let_the_window_end().await?;
                 Ok(true)
             }
             Waited::Seen => {
@@ -157,6 +159,12 @@ impl Session {
             }
             Waited::Stopped => Ok(false),
         }
+    }
+
+    /// Waits until the present window is over, so that what comes next does not count in it.
+    pub(super) async fn let_the_window_end(&mut self) -> Result<(), Error> {
+        let window = self.plan.sampling.window + 2 * self.plan.sampling.tick;
+        self.during(tokio::time::sleep(window)).await
     }
 
     /// Ends a container and everything around it, and completes its record.

@@ -77,6 +77,7 @@ impl Session {
         let drain = if early.is_none() { plan.traffic.drain } else { Duration::ZERO };
         self.during(engine.finish(drain)).await??;
         self.record_now(What::Drained).await?;
+        self.let_the_window_end().await?;
         Ok(early)
     }
 

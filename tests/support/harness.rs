@@ -9,10 +9,16 @@ use serde_json::Value;
 /// Only one run at a time: they are measured, and what is left behind is looked for machine-wide.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// One test's turn. Each test has a thread of its own, so a guard held while others wait is what is
+/// wanted.
+pub(crate) struct Turn {
+    _guard: MutexGuard<'static, ()>,
+}
+
 /// Waits for this test's turn.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> Turn {
     super::fixtures();
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    Turn { _guard: TURN.lock().unwrap_or_else(PoisonError::into_inner) }
 }
 
 /// Where the target of a test runs.
@@ -54,7 +60,7 @@ impl Runtime {
 /// A directory of its own in which the binary is run.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// How a run ended.
@@ -67,8 +73,7 @@ pub(crate) struct Ended {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        super::fixtures();
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         Self { dir: tempfile::tempdir().expect("a temporary directory"), _turn: turn }
     }
 
@@ -81,7 +86,7 @@ impl Bench {
         let args = serde_json::to_string(service).expect("strings");
         let text = format!(
             "name = \"test\"\n[target]\nbin = {:?}\nport = 8080\nargs = {args}\n{rest}",
-            super::fixtures()
+            super::fixtures().to_string_lossy()
         );
         self.write("highwater.toml", &text)
     }

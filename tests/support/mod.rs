@@ -40,7 +40,8 @@ pub(crate) fn skip(why: &str) {
         std::env::var_os("HIGHWATER_REQUIRE_DOCKER").is_none(),
         "this test may not be skipped here: {why}"
     );
-    eprintln!("skipped: {why}");
+    let mut out = std::io::stderr();
+    let _ = std::io::Write::write_fmt(&mut out, format_args!("skipped: {why}\n"));
 }
 
 /// Whether we may make cgroups (root, or a delegated subtree).
