@@ -132,6 +132,9 @@ pub(super) async fn drive_open(
         late(now.since(due));
         arrive(&load, index, due);
     }
+    // Runs that have begun go on with their later steps until the load is over.
+    let end = load.start + load.length;
+    load.gate.wait(end, pacer.until(end)).await;
 }
 
 /// Starts one arrival's scenario run, whose first request is due.
