@@ -57,9 +57,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
         }
     };
     let head = String::from_utf8_lossy(&buffer[..split]).to_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "));
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length: usize = length.map_or(0, |length| length.parse().unwrap());
     while buffer.len() < split + length {
         if stream.read_buf(buffer).await.ok()? == 0 {
@@ -137,19 +135,11 @@ fn step(id: u16, path: &str) -> StepPlan {
 }
 
 fn post(body: Body) -> StepPlan {
-    StepPlan {
-        method: "POST".to_owned(),
-        body,
-        ..step(0, "/")
-    }
+    StepPlan { method: "POST".to_owned(), body, ..step(0, "/") }
 }
 
 fn scenario(steps: Vec<StepPlan>) -> ScenarioPlan {
-    ScenarioPlan {
-        name: "test".to_owned(),
-        weight: 1,
-        steps,
-    }
+    ScenarioPlan { name: "test".to_owned(), weight: 1, steps }
 }
 
 fn traffic(steps: Vec<StepPlan>) -> TrafficPlan {
@@ -165,34 +155,19 @@ fn traffic(steps: Vec<StepPlan>) -> TrafficPlan {
 fn open(per_second: f64, bursts: Vec<Burst>, length: Duration) -> LoadModel {
     let rate = Rate::per_second(per_second).unwrap();
     LoadModel::Open(OpenLoad {
-        stages: vec![RateStage {
-            from: rate,
-            to: rate,
-            length,
-        }],
+        stages: vec![RateStage { from: rate, to: rate, length }],
         arrivals: Arrivals::Even,
         bursts,
     })
 }
 
 fn users(count: u32, length: Duration, iterations: Option<u64>) -> LoadModel {
-    LoadModel::Closed {
-        stages: vec![UserStage {
-            from: count,
-            to: count,
-            length,
-        }],
-        iterations,
-    }
+    LoadModel::Closed { stages: vec![UserStage { from: count, to: count, length }], iterations }
 }
 
 /// `size` arrivals at once, in the middle of the phase.
 fn burst(size: u64, length: Duration) -> LoadModel {
-    let burst = Burst {
-        every: length,
-        form: BurstForm::Size(size),
-        jitter: 0.0,
-    };
+    let burst = Burst { every: length, form: BurstForm::Size(size), jitter: 0.0 };
     open(0.0, vec![burst], length)
 }
 
@@ -200,11 +175,7 @@ fn phase(model: LoadModel, length: Duration) -> PhasePlan {
     PhasePlan {
         name: "test".to_owned(),
         length,
-        loads: vec![LoadPlan {
-            scenario: ScenarioChoice::Mix,
-            model,
-            start_after: Duration::ZERO,
-        }],
+        loads: vec![LoadPlan { scenario: ScenarioChoice::Mix, model, start_after: Duration::ZERO }],
         tags: vec![],
         size: false,
     }
@@ -227,41 +198,23 @@ struct Outcome {
 
 impl Outcome {
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
-        self.errors
-            .iter()
-            .map(|(kind, count)| (*kind, *count))
-            .collect()
+        self.errors.iter().map(|(kind, count)| (*kind, *count)).collect()
     }
 
     /// What holds of every finished run.
     fn check(&self) {
-        assert_eq!(
-            self.total.due,
-            self.total.ended + self.total.unsent,
-            "{self:?}"
-        );
+        assert_eq!(self.total.due, self.total.ended + self.total.unsent, "{self:?}");
         assert!(self.total.sent + self.total.unsent <= self.total.due);
         assert_eq!(self.total.failed, self.errors.values().sum::<u64>());
         let mut flow = Counts::default();
         for window in &self.flows {
             flow.add(&window.counts);
         }
-        let plain = |counts: &Counts| {
-            (
-                counts.due,
-                counts.sent,
-                counts.ended,
-                counts.failed,
-                counts.unsent,
-            )
-        };
+        let plain =
+            |counts: &Counts| (counts.due, counts.sent, counts.ended, counts.failed, counts.unsent);
         assert_eq!(plain(&flow), plain(&self.total));
         assert_eq!(flow.bytes_sent, self.total.bytes_sent);
-        let ends = self
-            .flows
-            .last()
-            .map(|window| window.steps.clone())
-            .unwrap_or_default();
+        let ends = self.flows.last().map(|window| window.steps.clone()).unwrap_or_default();
         assert!(ends.iter().all(|step| step.in_flight_end == 0), "{ends:?}");
     }
 }
@@ -345,16 +298,8 @@ fn sum_up(events: Vec<What>, report: GeneratorReport) -> Outcome {
         match event {
             What::Traffic(window) => {
                 outcome.total.add(&window.counts);
-                outcome
-                    .phases
-                    .entry(window.phase)
-                    .or_default()
-                    .add(&window.counts);
-                outcome
-                    .steps
-                    .entry(window.step)
-                    .or_default()
-                    .add(&window.counts);
+                outcome.phases.entry(window.phase).or_default().add(&window.counts);
+                outcome.steps.entry(window.step).or_default().add(&window.counts);
                 for (status, count) in window.status {
                     *outcome.status.entry(status).or_default() += count;
                 }
@@ -378,33 +323,22 @@ const HALF: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn an_open_load_sends_exactly_what_was_scheduled() {
     let (to, _) = serve().await;
-    let outcome = run(
-        traffic(vec![step(0, "/")]),
-        vec![phase(open(200.0, vec![], SECOND), SECOND)],
-        to,
-    )
-    .await;
-    assert_eq!(
-        (outcome.total.due, outcome.total.sent, outcome.total.failed),
-        (200, 200, 0)
-    );
+    let outcome =
+        run(traffic(vec![step(0, "/")]), vec![phase(open(200.0, vec![], SECOND), SECOND)], to)
+            .await;
+    assert_eq!((outcome.total.due, outcome.total.sent, outcome.total.failed), (200, 200, 0));
     assert_eq!(outcome.status, BTreeMap::from([(200, 200)]));
     assert_eq!(outcome.latency_us.count(), 200);
     assert_eq!(outcome.lateness_us.count(), 200);
     assert!(outcome.total.bytes_sent > 200 * 20 && outcome.total.bytes_received >= 200 * 40);
-    assert_eq!(
-        (outcome.report.workers, outcome.report.saturated),
-        (2, false)
-    );
+    assert_eq!((outcome.report.workers, outcome.report.saturated), (2, false));
     assert!(outcome.report.cpu_ns > 0 && outcome.report.rss_peak > 1 << 20);
 }
 
 #[tokio::test]
 async fn a_phase_that_follows_at_once_loses_and_doubles_nothing() {
     let (to, seen) = serve().await;
-    let phases = (0..3)
-        .map(|_| phase(open(300.0, vec![], HALF), HALF))
-        .collect();
+    let phases = (0..3).map(|_| phase(open(300.0, vec![], HALF), HALF)).collect();
     let outcome = run(traffic(vec![step(0, "/slow")]), phases, to).await;
     for index in 0..3 {
         let counts = outcome.phases[&index];
@@ -432,17 +366,10 @@ async fn a_stall_shows_in_latency_from_due_and_shrinks_nothing() {
         },
     )
     .await;
-    assert_eq!(
-        (outcome.total.due, outcome.total.ended, outcome.total.failed),
-        (200, 200, 0)
-    );
+    assert_eq!((outcome.total.due, outcome.total.ended, outcome.total.failed), (200, 200, 0));
     let p99 = outcome.latency_us.percentile(99.0).unwrap();
     assert!((500_000..800_000).contains(&p99), "{p99} µs");
-    let most = outcome
-        .flows
-        .iter()
-        .flat_map(|flow| &flow.steps)
-        .map(|step| step.in_flight_max);
+    let most = outcome.flows.iter().flat_map(|flow| &flow.steps).map(|step| step.in_flight_max);
     assert!(most.max().unwrap() >= 100);
 }
 
@@ -450,15 +377,9 @@ async fn a_stall_shows_in_latency_from_due_and_shrinks_nothing() {
 async fn what_is_due_beyond_the_bound_is_unsent() {
     let (to, seen) = serve().await;
     seen.stalled.store(true, Ordering::SeqCst);
-    let plan = TrafficPlan {
-        max_in_flight: 20,
-        ..traffic(vec![step(0, "/")])
-    };
+    let plan = TrafficPlan { max_in_flight: 20, ..traffic(vec![step(0, "/")]) };
     let outcome = run(plan, vec![phase(burst(100, HALF), HALF)], to).await;
-    assert_eq!(
-        (outcome.total.due, outcome.total.unsent, outcome.total.sent),
-        (100, 80, 20)
-    );
+    assert_eq!((outcome.total.due, outcome.total.unsent, outcome.total.sent), (100, 80, 20));
     // The stall outlasts the drain.
     assert_eq!(outcome.errors(), [(ErrorKind::Unfinished, 20)]);
 }
@@ -474,10 +395,8 @@ async fn failures_are_counted_by_kind() {
     ];
     for (path, kind) in kinds {
         let (to, _) = serve().await;
-        let plan = TrafficPlan {
-            timeout: Duration::from_millis(100),
-            ..traffic(vec![step(0, path)])
-        };
+        let plan =
+            TrafficPlan { timeout: Duration::from_millis(100), ..traffic(vec![step(0, path)]) };
         let outcome = run(plan, vec![phase(open(20.0, vec![], HALF), HALF)], to).await;
         assert_eq!(outcome.errors(), [(kind, 10)], "{path}");
         assert_eq!(outcome.total.sent, 10);
@@ -493,20 +412,10 @@ async fn failures_are_counted_by_kind() {
 #[tokio::test]
 async fn expected_statuses_are_no_failure() {
     let (to, _) = serve().await;
-    let expecting = StepPlan {
-        expect_status: vec![404],
-        ..step(0, "/missing")
-    };
-    let outcome = run(
-        traffic(vec![expecting]),
-        vec![phase(open(20.0, vec![], HALF), HALF)],
-        to,
-    )
-    .await;
-    assert_eq!(
-        (outcome.total.failed, outcome.status),
-        (0, BTreeMap::from([(404, 10)]))
-    );
+    let expecting = StepPlan { expect_status: vec![404], ..step(0, "/missing") };
+    let outcome =
+        run(traffic(vec![expecting]), vec![phase(open(20.0, vec![], HALF), HALF)], to).await;
+    assert_eq!((outcome.total.failed, outcome.status), (0, BTreeMap::from([(404, 10)])));
 }
 
 #[tokio::test]
@@ -514,23 +423,12 @@ async fn a_refused_connection_is_counted_and_users_do_not_spin() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = listener.local_addr().unwrap();
     drop(listener);
-    let outcome = run(
-        traffic(vec![step(0, "/")]),
-        vec![phase(users(4, HALF, None), HALF)],
-        to,
-    )
-    .await;
-    assert_eq!(
-        outcome.errors.keys().collect::<Vec<_>>(),
-        [&ErrorKind::Refused]
-    );
+    let outcome =
+        run(traffic(vec![step(0, "/")]), vec![phase(users(4, HALF, None), HALF)], to).await;
+    assert_eq!(outcome.errors.keys().collect::<Vec<_>>(), [&ErrorKind::Refused]);
     assert_eq!(outcome.total.sent, 0);
     // 4 users, at least 10 ms between two tries, 55 ms on average.
-    assert!(
-        (12..200).contains(&outcome.total.ended),
-        "{}",
-        outcome.total.ended
-    );
+    assert!((12..200).contains(&outcome.total.ended), "{}", outcome.total.ended);
 }
 
 #[tokio::test]
@@ -550,22 +448,13 @@ async fn users_keep_their_connections_and_iterations_are_shared() {
     let (to, seen) = serve().await;
     let long = Duration::from_secs(20);
     let steps = vec![step(0, "/"), step(1, "/slow")];
-    let outcome = run(
-        traffic(steps),
-        vec![phase(users(5, long, Some(23)), long)],
-        to,
-    )
-    .await;
+    let outcome = run(traffic(steps), vec![phase(users(5, long, Some(23)), long)], to).await;
     assert_eq!((outcome.steps[&0].ended, outcome.steps[&1].ended), (23, 23));
     assert_eq!(*seen.connections.lock().unwrap(), 5);
     // Users wait for answers: due is sent, and there is no lateness to speak of.
     assert_eq!(outcome.lateness_us.count(), 0);
     assert_eq!(outcome.latency_us.count(), 46);
-    let most = outcome
-        .flows
-        .iter()
-        .flat_map(|flow| &flow.steps)
-        .map(|step| step.in_flight_max);
+    let most = outcome.flows.iter().flat_map(|flow| &flow.steps).map(|step| step.in_flight_max);
     assert!(most.max().unwrap() <= 5);
 }
 
@@ -573,25 +462,11 @@ async fn users_keep_their_connections_and_iterations_are_shared() {
 async fn users_think_and_a_failed_step_ends_the_run_of_a_scenario() {
     let (to, _) = serve().await;
     let pause = Duration::from_millis(100);
-    let thinking = StepPlan {
-        think: Think {
-            min: pause,
-            max: pause,
-        },
-        ..step(0, "/")
-    };
+    let thinking = StepPlan { think: Think { min: pause, max: pause }, ..step(0, "/") };
     let steps = vec![thinking, step(1, "/missing"), step(2, "/")];
-    let outcome = run(
-        traffic(steps),
-        vec![phase(users(3, SECOND, None), SECOND)],
-        to,
-    )
-    .await;
+    let outcome = run(traffic(steps), vec![phase(users(3, SECOND, None), SECOND)], to).await;
     let first = outcome.steps[&0].ended;
-    assert!(
-        (15..=30).contains(&first),
-        "{first} runs of 3 users in a second, each after 100 ms"
-    );
+    assert!((15..=30).contains(&first), "{first} runs of 3 users in a second, each after 100 ms");
     assert!(!outcome.steps.contains_key(&2));
     assert_eq!(outcome.steps[&1].failed, outcome.steps[&1].ended);
 }
@@ -600,13 +475,7 @@ async fn users_think_and_a_failed_step_ends_the_run_of_a_scenario() {
 async fn later_steps_of_an_arrival_are_due_when_the_one_before_has_ended() {
     let (to, _) = serve().await;
     let pause = Duration::from_millis(20);
-    let second = StepPlan {
-        think: Think {
-            min: pause,
-            max: pause,
-        },
-        ..step(1, "/")
-    };
+    let second = StepPlan { think: Think { min: pause, max: pause }, ..step(1, "/") };
     let plan = traffic(vec![step(0, "/slow"), second]);
     let outcome = run(plan, vec![phase(burst(30, SECOND), SECOND)], to).await;
     assert_eq!((outcome.steps[&0].ended, outcome.steps[&1].ended), (30, 30));
@@ -674,11 +543,7 @@ async fn the_drain_waits_for_slow_answers_and_gives_up_on_silent_ones() {
         let length = Duration::from_millis(40);
         let plan = traffic(vec![step(id, path)]);
         let outcome = run(plan, vec![phase(burst(20, length), length)], to).await;
-        assert_eq!(
-            (outcome.total.ended, outcome.total.failed),
-            (20, unfinished),
-            "{path}"
-        );
+        assert_eq!((outcome.total.ended, outcome.total.failed), (20, unfinished), "{path}");
     }
 }
 
@@ -689,17 +554,12 @@ fn serve_elsewhere() -> Option<(SocketAddr, OwnedFd)> {
         if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
             return;
         }
-        let up = std::process::Command::new("ip")
-            .args(["link", "set", "lo", "up"])
-            .status();
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
         if !up.is_ok_and(|status| status.success()) {
             return;
         }
         let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (address, _seen) = serve().await;
             found.send((address, OwnedFd::from(namespace))).unwrap();
@@ -715,10 +575,7 @@ async fn workers_connect_inside_the_network_namespace() {
         eprintln!("skipped: no network namespace can be made here");
         return;
     };
-    assert!(
-        TcpStream::connect(to).await.is_err(),
-        "the server is not in this namespace"
-    );
+    assert!(TcpStream::connect(to).await.is_err(), "the server is not in this namespace");
     let phases = vec![phase(open(100.0, vec![], HALF), HALF)];
     let plan = traffic(vec![step(0, "/")]);
     let outcome = run_within(plan, phases, to, 2, Some(namespace), |_| {}).await;
