@@ -185,8 +185,8 @@ impl Engine {
         self.tell_all(|| Command::End { phase, at });
     }
 
-    /// Waits until the loads of a phase have nothing more to start: all arrivals were made, or
-    /// all iterations are done. Requests of open loads may still be in flight.
+    /// Waits until the loads of a phase are over: their time is up, or all their iterations are
+    /// done. Requests of open loads may still be in flight.
     pub async fn phase_spent(&self, phase: u16) {
         let workers = self.workers.len();
         let mut spent = self.spent.clone();

@@ -88,7 +88,8 @@ impl Load {
     /// Waits out a step's pause; gives when the step is due, unless the phase is over by then.
     async fn think(&self, from: Moment, think: Think, draw: &mut Draw) -> Option<Moment> {
         let due = from + draw.between(think.min, think.max);
-        let pause = due.since(self.shop.clock.now());
+        // `from` is now, but for the time that a few lines take.
+        let pause = due.since(from);
         if pause.is_zero() {
             return self.gate.is_open_at(due).then_some(due);
         }
@@ -132,6 +133,9 @@ pub(super) async fn drive_open(
         late(now.since(due));
         arrive(&load, index, due);
     }
+    // Runs that have begun go on with their later steps until the load is over.
+    let end = load.start + load.length;
+    load.gate.wait(end, pacer.until(end)).await;
 }
 
 /// Starts one arrival's scenario run, whose first request is due.

@@ -302,6 +302,7 @@ impl UserCurve {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
 mod tests {
     use super::*;
     use crate::units::Rate;
@@ -327,7 +328,7 @@ mod tests {
             let inside = (until - start).clamp(0.0, length);
             let (from, to) = (stage.from.as_per_second(), stage.to.as_per_second());
             let end_rate = from + (to - from) * inside / length;
-            sum += (from + end_rate) / 2.0 * inside;
+            sum += f64::midpoint(from, end_rate) * inside;
             start += length;
         }
         sum
