@@ -106,7 +106,10 @@ fn a_debug_build_is_refused() {
     std::fs::copy(support::fixtures(), &bin).unwrap();
     bench.write(
         "highwater.toml",
-        &format!("[target]\nbin = {:?}\nport = 8080\nargs = [\"steady\"]\n{PHASE}"),
+        &format!(
+            "[target]\nbin = {:?}\nport = 8080\nargs = [\"steady\"]\n{PHASE}",
+            bin.to_string_lossy()
+        ),
     );
     check(&bench.run(&["run"]), 2, &["debug", "--allow-debug"]);
 }

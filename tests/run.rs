@@ -38,17 +38,15 @@ fn a_healthy_service_passes_and_every_part_is_filled() {
         let bench = Bench::new();
         bench.scenario(
             &["mixed", "--startup-peak-mib", "48", "--startup-hold-ms", "300"],
-            &format!(
-                "limits = {{ memory = \"128MiB\" }}\nready = {{ http = \"/health\" }}\n\
+            "limits = { memory = \"128MiB\" }\nready = { http = \"/health\" }\n\
                  [startup]\ntrials = 2\nsettle = \"500ms\"\n\
                  [[scenario]]\nname = \"upload\"\n[[scenario.step]]\npost = \"/upload\"\n\
-                 body = {{ size = \"200KiB\" }}\n\
-                 [[phase]]\nname = \"ramp\"\nusers = {{ from = 0, to = 8 }}\nfor = \"2s\"\n\
-                 [[phase]]\nname = \"burst\"\nrate = 40\nburst = {{ every = \"1s\", size = 30 }}\n\
+                 body = { size = \"200KiB\" }\n\
+                 [[phase]]\nname = \"ramp\"\nusers = { from = 0, to = 8 }\nfor = \"2s\"\n\
+                 [[phase]]\nname = \"burst\"\nrate = 40\nburst = { every = \"1s\", size = 30 }\n\
                  for = \"3s\"\n\
                  [thresholds]\n\"memory\" = [\"max<80%\", \"oom_kills==0\"]\n\
-                 \"http_req_failed\" = [\"rate<0.01\"]\n"
-            ),
+                 \"http_req_failed\" = [\"rate<0.01\"]\n",
         );
         let ended = bench.run_scenario(runtime);
         let json = ended.expect_code(0).json();

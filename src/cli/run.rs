@@ -101,12 +101,19 @@ fn execute(
     let tokio = tokio_runtime()?;
     let recorded =
         tokio.block_on(record_run(plan, common, directory.clone(), startup_only, deadline));
-    if let Err(fault) = recorded {
-        if !existed && !directory.recording().exists() {
-            // Nothing was measured: an empty directory would only puzzle.
-            let _ = std::fs::remove_dir_all(&place);
+    match recorded {
+        Ok(Finish::TargetFailed { text }) => {
+            let help = "check `args`, `env`, `port` and `ready` in `[target]`";
+            Fault::plain(Exit::TargetFailed, &text, help).print();
         }
-        return Err(fault);
+        Ok(_) => {}
+        Err(fault) => {
+            if !existed && !directory.recording().exists() {
+                // Nothing was measured: an empty directory would only puzzle.
+                let _ = std::fs::remove_dir_all(&place);
+            }
+            return Err(fault);
+        }
     }
     render(&directory, &common.output)
 }
