@@ -27,7 +27,7 @@ use crate::cgroup::Place;
 use crate::clock::Clock;
 use crate::event::{Event, LifeId};
 use crate::plan::SamplingPlan;
-use crate::units::Bytes;
+use crate::units::{Bytes, Limit};
 
 pub use flight::FlightRecorder;
 pub use vitals::VitalsSampler;
@@ -46,6 +46,8 @@ pub struct SamplerJob {
     pub keep_all_ticks: bool,
     /// Whether peaks may be reset. Others who read the same cgroup notice a reset on v1.
     pub may_reset: bool,
+    /// The container's memory limit.
+    pub limit: Limit,
     /// How many bytes of packed raw ticks may be kept.
     pub raw_ticks: Bytes,
 }

@@ -19,9 +19,10 @@ fn reason<'a>(json: &'a Value, id: &str) -> Option<&'a Value> {
     json["reasons"].as_array()?.iter().find(|reason| reason["id"] == id)
 }
 
-fn on_each_runtime(test: impl Fn(Runtime)) {
+fn on_each_runtime(test: impl Fn(Runtime, &Bench)) {
     for runtime in Runtime::BOTH.into_iter().filter(|runtime| runtime.is_there()) {
-        test(runtime);
+        let bench = Bench::new();
+        test(runtime, &bench);
         assert_eq!(left_behind(), Vec::<String>::new(), "left behind by {runtime:?}");
     }
 }
@@ -34,8 +35,7 @@ const MIB: u64 = 1024 * 1024;
 
 #[test]
 fn a_healthy_service_passes_and_every_part_is_filled() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["mixed", "--startup-peak-mib", "48", "--startup-hold-ms", "300"],
             "limits = { memory = \"128MiB\" }\nready = { http = \"/health\" }\n\
@@ -77,8 +77,7 @@ fn a_healthy_service_passes_and_every_part_is_filled() {
 
 #[test]
 fn every_spike_of_a_mebibyte_is_in_the_report() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &[
                 "spiky",
@@ -117,8 +116,7 @@ fn every_spike_of_a_mebibyte_is_in_the_report() {
 
 #[test]
 fn an_oom_kill_fails_with_its_time_and_phase() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["oom", "--after-ms", "1500", "--mib-per-s", "200"],
             &format!(
@@ -140,8 +138,7 @@ fn an_oom_kill_fails_with_its_time_and_phase() {
 
 #[test]
 fn a_kill_in_startup_is_repeated_without_a_limit() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["startup", "--peak-mib", "80", "--hold-ms", "100"],
             &format!("limits = {{ memory = \"32MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(2)),
@@ -157,8 +154,7 @@ fn a_kill_in_startup_is_repeated_without_a_limit() {
 
 #[test]
 fn a_killed_child_in_a_living_container_is_found() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["forking", "--after-ms", "1000"],
             &format!("limits = {{ memory = \"48MiB\" }}\n[startup]\ntrials = 0\n{}", idle_phase(5)),
@@ -170,8 +166,7 @@ fn a_killed_child_in_a_living_container_is_found() {
 
 #[test]
 fn a_kill_by_another_signal_is_no_oom_kill() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["exits", "--signal", "9", "--after-ms", "1000"],
             &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(3)),
@@ -185,8 +180,7 @@ fn a_kill_by_another_signal_is_no_oom_kill() {
 
 #[test]
 fn page_cache_at_the_limit_is_no_risk() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["cachey", "--file-mib", "160", "--every-ms", "500"],
             &format!(
@@ -206,9 +200,9 @@ fn page_cache_at_the_limit_is_no_risk() {
 
 #[test]
 fn ctrl_c_stops_reports_and_leaves_nothing() {
-    on_each_runtime(|runtime| {
+    on_each_runtime(|runtime, bench| {
         for signal in [Signal::SIGINT, Signal::SIGTERM] {
-            let bench = Bench::new();
+            let _ = std::fs::remove_dir_all(bench.path().join("out"));
             bench.scenario(
                 &["steady"],
                 &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(60)),
@@ -227,8 +221,7 @@ fn ctrl_c_stops_reports_and_leaves_nothing() {
 
 #[test]
 fn an_old_run_is_reported_again_with_the_same_numbers() {
-    on_each_runtime(|runtime| {
-        let bench = Bench::new();
+    on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["steady", "--base-mib", "20"],
             &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(1)),

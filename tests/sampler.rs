@@ -85,6 +85,7 @@ fn sample(nest: &Nest, arguments: &[&str], length: Duration) -> Sampled {
         },
         keep_all_ticks: true,
         may_reset: true,
+        limit: highwater::units::Limit::Unlimited,
         raw_ticks: Bytes::from_mib(16),
     };
     let sampler = Sampler::start(job, clock.clone(), sender).unwrap();

@@ -109,8 +109,8 @@ pub struct SamplingStart {
 ///
 /// `unreclaimable` is what the kernel cannot drop without swap. It is known between bounds:
 /// `unreclaimable_low` at least, `unreclaimable_high` at most. Both count what was read at ticks;
-/// the high one also takes every charged peak between two readings as unreclaimable, less the
-/// page cache that was there on both sides of it.
+/// the high one also takes as unreclaimable what a charged peak between two readings rises above
+/// the level at both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryWindow {
     /// The life that was sampled.

@@ -33,6 +33,10 @@ const LIMITS_EVERY: Duration = Duration::from_millis(4);
 /// A move of the level, or a peak above it, at which the parts are read at once.
 const PARTS_ON_MOVE: Bytes = Bytes::from_mib(1);
 
+/// So near to the limit the kernel may drop page cache to make room, at a level that stands still:
+/// there the parts are read at every tick.
+const NEAR_LIMIT: Bytes = Bytes::from_mib(2);
+
 /// A rise that makes raw ticks worth keeping.
 const EXCURSION: Bytes = Bytes::from_kib(512);
 
@@ -198,7 +202,9 @@ impl Work {
         self.flight.tick(tick);
         let moved = self.parts_usage.get().abs_diff(reading.usage.get()) >= PARTS_ON_MOVE.get()
             || reading.peak - self.parts_usage >= PARTS_ON_MOVE;
-        if moved || at.since(self.parts_at) >= PARTS_EVERY {
+        let at_limit =
+            self.job.limit.bytes().is_some_and(|limit| limit - reading.peak <= NEAR_LIMIT);
+        if moved || at_limit || at.since(self.parts_at) >= PARTS_EVERY {
             self.read_parts(at)?;
         }
         if at.since(self.limits_at) >= LIMITS_EVERY {

@@ -94,6 +94,7 @@ impl Session {
             sampling: plan.sampling,
             keep_all_ticks: !matches!(role, LifeRole::Main),
             may_reset: true,
+            limit,
             raw_ticks: plan.budget.raw_ticks,
         };
         let sampler = match Sampler::start(job, self.clock.clone(), self.sender.clone()) {
