@@ -2,8 +2,8 @@
 //! while it is written.
 //!
 //! A recording is an `SQLite` database, `recording.db`. Its `meta` table holds JSON documents: what
-//! the run is ([`Outline`](crate::plan::Outline)), where it ran
-//! ([`RunFacts`](crate::event::RunFacts)) and its clock's anchor. Its `batch` table holds events in
+//! the run is ([`Outline`]), where it ran
+//! ([`RunFacts`]) and its clock's anchor. Its `batch` table holds events in
 //! order, some half a second of them a row: a `MessagePack` array with field names, deflated.
 //! Each batch is one transaction, so that a killed run loses at most what was not yet committed.
 //!

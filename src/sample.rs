@@ -3,8 +3,8 @@
 //! It promises that every tick is read or counted as missed, that every charged peak is in the
 //! record with its true height where the kernel lets peaks be reset, and that memory and queue
 //! stay bounded. Ticks leave as windows; raw ticks leave as packed blocks, always in startup and
-//! otherwise only around excursions ([`flight`]). Slow measures come from a second thread
-//! ([`vitals`]), so that a walk through `/proc` can't delay a tick.
+//! otherwise only around excursions (see [`FlightRecorder`]). Slow measures come from a second thread
+//! ([`VitalsSampler`]), so that a walk through `/proc` can't delay a tick.
 //!
 //! What the levels mean is in [`crate::event::MemoryWindow`].
 

@@ -3,7 +3,7 @@
 //!
 //! Producers (sampler, vitals, load, the runtime's watchers) send [`Event`]s into one bounded
 //! channel. While the session waits for anything at all, it pumps that channel: each event updates
-//! what has been [`Seen`](seen::Seen), goes to the observer (a progress line, a live view) and into the
+//! what has been [`Seen`], goes to the observer (a progress line, a live view) and into the
 //! recording. Nothing is computed from events here but what the run itself must react to: kills,
 //! ends, broken rules with `abort`.
 //!

@@ -1,0 +1,252 @@
+//! Scenarios as people write them: what is right compiles, what is wrong is told with its place.
+
+use std::path::{Path, PathBuf};
+
+use highwater::plan::Plan;
+use highwater::scenario::{Overrides, Scenario, load, parse};
+use proptest::prelude::*;
+
+fn shipped() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+/// What is wrong with a text, as a person reads it.
+fn faults(text: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/highwater.toml");
+    let rendered = parse(&path, text, &Overrides::default())
+        .and_then(|scenario| Plan::compile(&scenario))
+        .map(|_| String::new())
+        .unwrap_or_else(|faults| faults.render(false));
+    rendered.replace(env!("CARGO_MANIFEST_DIR"), "")
+}
+
+fn with_target(rest: &str) -> String {
+    format!("[target]\nimage = \"api\"\nport = 80\n{rest}")
+}
+
+const STEP: &str = "[[scenario]]\nname = \"a\"\n[[scenario.step]]\nget = \"/\"\n";
+
+#[test]
+fn every_shipped_scenario_compiles_and_says_how_it_ends() {
+    let files = shipped();
+    assert!(files.len() >= 12, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# expect: exit "), "{}", file.display());
+        let scenario = load(&file, &Overrides::default()).unwrap_or_else(|faults| {
+            panic!("{}", faults.render(false));
+        });
+        let plan = Plan::compile(&scenario).unwrap();
+        assert_eq!(plan.name, file.file_stem().unwrap().to_str().unwrap());
+        let steps: Vec<u16> =
+            plan.traffic.scenarios.iter().flat_map(|s| &s.steps).map(|step| step.id).collect();
+        assert_eq!(steps, (0..u16::try_from(steps.len()).unwrap()).collect::<Vec<_>>());
+        assert_eq!(plan.outline().steps.len(), steps.len());
+    }
+}
+
+#[test]
+fn a_fault_shows_its_line_and_the_way_out() {
+    insta::assert_snapshot!(faults(&with_target("limitz = { memory = \"64MiB\" }\n")), @r#"
+      × unknown key `limitz` in `target`
+       ╭─[/fixtures/highwater.toml:4:1]
+     3 │ port = 80
+     4 │ limitz = { memory = "64MiB" }
+       · ───┬──
+       ·    ╰── here
+       ╰────
+      help: did you mean `limits`?
+    "#);
+}
+
+#[test]
+fn each_mistake_is_told() {
+    let phase = |pace: &str| format!("{STEP}[[phase]]\nname = \"p\"\nfor = \"1s\"\n{pace}\n");
+    let step = |keys: &str| format!("{STEP}{keys}\n");
+    let target = |keys: &str| keys.to_owned();
+    for (rest, expected) in [
+        (target("port2 = 1"), "unknown key `port2`"),
+        (target("limits = { memory = 64 }"), "`memory` is a whole number, not a string"),
+        (target("limits = { memory = \"64Mb\" }"), "is not a size"),
+        (target("limits = { memory = \"1MiB\" }"), "6 MiB"),
+        (target("limits = { like = \"kubernetes\" }"), "`like` is not supported by this version"),
+        (target("bin = \"x\""), "several times what to run"),
+        (target("ready = { log = \"(\" }"), "no expression"),
+        (target("ready = { http = \"health\" }"), "not a path"),
+        (target("ready = { within = \"soon\" }"), "not a duration"),
+        (target("stop = { signal = \"SIGNOTHING\" }"), "is no signal"),
+        (target("env = { A = \"${HIGHWATER_TEST_NO_SUCH}\" }"), "is not set"),
+        (target("on-oom = \"stop\""), "unknown key `on-oom` in `target`"),
+        (phase("rate = \"80%\""), "`80%` of what?"),
+        (phase("rate = -1"), "is not a rate"),
+        (phase("rate = 5\nusers = 5"), "several of `rate`, `users` and `stages`"),
+        (phase("rate = 5\nburst = { every = \"1s\" }"), "needs `every`, and `size`"),
+        (phase("users = 5\nburst = { every = \"1s\", size = 5 }"), "needs arrivals"),
+        (phase("load = [{ scenario = \"b\", rate = 5 }]"), "no scenario is called `b`"),
+        (phase("stages = [{ users = 5 }]"), "a stage has no `for`"),
+        (phase("rate = 5\n[[phase]]\nname = \"p\"\nfor = \"1s\""), "two phases are called `p`"),
+        ("[[phase]]\nname = \"p\"\nrate = 5\nfor = \"1s\"".to_owned(), "there is no scenario"),
+        (step("capture = { id = \"json:$.id\" }"), "`capture` is not supported"),
+        (step("body = { file = \"none.json\" }"), "failed to read the body file"),
+        (step("body = { size = { p50 = \"2KiB\", p99 = \"1KiB\" } }"), "smaller than a lower one"),
+        (step("body = { text = \"a\", json = { b = 1 } }"), "exactly one content"),
+        (step("think = \"3s..1s\""), "ends before it begins"),
+        (step("post = \"/\""), "exactly one request"),
+        (step("expect = { status = 999 }"), "no HTTP status"),
+        (step("headers = { \"a b\" = \"c\" }"), "can't be sent as a header"),
+        ("[thresholds]\n\"memory\" = [\"max<80%\"]".to_owned(), "no memory limit"),
+        ("[thresholds]\n\"memry\" = [\"max<1MiB\"]".to_owned(), "did you mean `memory`?"),
+        ("[thresholds]\n\"memory{phase:x}\" = \"max<1MiB\"".to_owned(), "no phase is called `x`"),
+        ("[sampling]\ntick = \"1s\"".to_owned(), "not between"),
+        ("[sampling".to_owned(), "×"),
+    ] {
+        let rendered = faults(&with_target(&rest));
+        let flat = rendered.replace("\n  │ ", " ").replace("\n    ", " ");
+        assert!(flat.contains(expected), "`{expected}` is not in:\n{rendered}\nfor:\n{rest}");
+    }
+}
+
+#[test]
+fn every_key_of_the_design_is_known() {
+    let text = r#"
+        name = "shop-api"
+        on-oom = "stop"
+        [target]
+        image = "shop"
+        base = "debian:12"
+        port = 8080
+        args = ["--fast"]
+        env = { RUST_LOG = "info", KEY = { from = "PATH", secret = true } }
+        files = { "Cargo.toml" = "/etc/app.toml" }
+        tmpfs = ["/scratch"]
+        user = "1000"
+        extra-hosts = ["db:127.0.0.1"]
+        stop = { signal = "SIGINT", within = "3s" }
+        ready = { http = "/health", status = 200, within = "30s" }
+        limits = { memory = "256MiB", cpus = 1.0, pids = 512 }
+        [sampling]
+        tick = "1ms"
+        window = "100ms"
+        [startup]
+        trials = 3
+        settle = "2s"
+        [traffic]
+        expected = "200/s"
+        timeout = "10s"
+        drain = "5s"
+        seed = 1
+        max-in-flight = 10000
+        [[scenario]]
+        name = "orders"
+        weight = 3
+        [[scenario.step]]
+        post = "/orders"
+        headers = { content-type = "application/json" }
+        body = { json = { product_id = "p1", quantity = 2 } }
+        expect = { status = [201] }
+        [[scenario.step]]
+        get = "/orders/1"
+        think = "1s..3s"
+        [[phase]]
+        name = "ramp"
+        stages = [{ users = 100, for = "2m" }, { for = "5m" }, { users = 0, for = "1m" }]
+        [[phase]]
+        name = "mixed"
+        for = "5m"
+        load = [
+            { scenario = "orders", users = { from = 0, to = 50 } },
+            { scenario = "orders", rate = "10/s", start-after = "30s" },
+        ]
+        [[phase]]
+        name = "burst"
+        rate = 50
+        arrivals = "poisson"
+        burst = { every = "10s", rate = 2000, width = "500ms", jitter = 0.2 }
+        for = "3m"
+        tags = ["ci"]
+        size = true
+        [[phase]]
+        name = "soak"
+        rate = "80%"
+        burst = { every = "60s", size = 100 }
+        for = "8h"
+        [thresholds]
+        "memory" = ["max<80%", "oom_kills==0"]
+        "memory{phase:soak}" = ["slope<1MiB/h"]
+        "startup" = [{ rule = "max<128MiB", abort = true }]
+        "http_req_duration{phase:burst}" = ["p(95)<200", "p(99)<500"]
+        "http_req_failed" = ["rate<0.01"]
+    "#;
+    assert_eq!(faults(&text.replace("Cargo.toml", "../Cargo.toml")), "");
+}
+
+fn plan_of(text: &str, overrides: &Overrides) -> Result<Plan, String> {
+    parse(Path::new("highwater.toml"), text, overrides)
+        .and_then(|scenario: Scenario| Plan::compile(&scenario))
+        .map_err(|faults| faults.render(false))
+}
+
+#[test]
+fn the_command_line_changes_keys_and_chooses_phases() {
+    let text = with_target(&format!(
+        "{STEP}[[phase]]\nname = \"a\"\nrate = 5\nfor = \"1s\"\ntags = [\"ci\"]\n\
+         [[phase]]\nname = \"soak\"\nrate = 5\nfor = \"8h\"\n"
+    ));
+    let overrides = |set: &[&str], only: &[&str], skip: &[&str]| {
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+        Overrides { set: list(set), only: list(only), skip: list(skip) }
+    };
+    let names = |overrides: &Overrides| -> Vec<String> {
+        plan_of(&text, overrides).unwrap().phases.into_iter().map(|phase| phase.name).collect()
+    };
+    assert_eq!(names(&overrides(&[], &["ci"], &[])), ["a"]);
+    assert_eq!(names(&overrides(&[], &[], &["ci"])), ["soak"]);
+    let set = overrides(&["phase.soak.for=10m", "target.limits.memory=64MiB"], &[], &[]);
+    let plan = plan_of(&text, &set).unwrap();
+    assert_eq!(plan.phases[1].length.as_secs(), 600);
+    assert_eq!(plan.target.limits.memory.to_string(), "64 MiB");
+    let wrong = plan_of(&text, &overrides(&["phase.soka.for=10m"], &[], &[])).unwrap_err();
+    assert!(wrong.contains("there is no `soka`"), "{wrong}");
+    let wrong = plan_of(&text, &overrides(&["phase.soak.for=ten"], &[], &[])).unwrap_err();
+    assert!(wrong.contains("not a duration") && wrong.contains("--set"), "{wrong}");
+    let wrong = plan_of(&text, &overrides(&[], &["cii"], &[])).unwrap_err();
+    assert!(wrong.contains("did you mean `ci`?"), "{wrong}");
+}
+
+#[test]
+fn a_file_may_extend_another_and_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "base.toml",
+        "[target]\nimage = \"api\"\nport = 80\nlimits = { memory = \"64MiB\", pids = 9 }\n",
+    );
+    write("top.toml", "extends = \"base.toml\"\n[target]\nlimits = { memory = \"128MiB\" }\n");
+    let scenario = load(&dir.path().join("top.toml"), &Overrides::default()).unwrap();
+    assert_eq!(scenario.target.memory.unwrap().to_string(), "128 MiB");
+    assert_eq!(scenario.target.pids, Some(9));
+    write("base.toml", "extends = \"top.toml\"\n");
+    let faults = load(&dir.path().join("top.toml"), &Overrides::default()).unwrap_err();
+    assert!(faults.render(false).contains("leads back"), "{}", faults.render(false));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in ".{0,200}") {
+        let _ = faults(&text);
+    }
+
+    #[test]
+    fn a_scenario_with_a_piece_cut_out_never_panics(from in 0_usize..1500, length in 0_usize..40) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios/demo.toml");
+        let mut text: Vec<char> = std::fs::read_to_string(path).unwrap().chars().collect();
+        let from = from.min(text.len());
+        let to = (from + length).min(text.len());
+        text.drain(from..to);
+        let _ = faults(&text.into_iter().collect::<String>());
+    }
+}
