@@ -19,8 +19,7 @@ fn faults(text: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/highwater.toml");
     let rendered = parse(&path, text, &Overrides::default())
         .and_then(|scenario| Plan::compile(&scenario))
-        .map(|_| String::new())
-        .unwrap_or_else(|faults| faults.render(false));
+        .map_or_else(|faults| faults.render(false), |_| String::new());
     rendered.replace(env!("CARGO_MANIFEST_DIR"), "")
 }
 
