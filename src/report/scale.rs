@@ -42,7 +42,8 @@ impl TimeScale {
         let fits = |step: &&u64| self.seconds / Duration::from_secs(**step).as_secs_f64() <= most;
         let step = *TIME_STEPS.iter().find(fits).unwrap_or(&86_400);
         let first = Duration::try_from_secs_f64(self.start).unwrap_or_default();
-        let mut at = first.as_secs().div_ceil(step) * step;
+        let whole = first.as_secs() + u64::from(first.subsec_nanos() > 0);
+        let mut at = whole.div_ceil(step) * step;
         let mut ticks = Vec::new();
         loop {
             let time = Duration::from_secs(at);
@@ -201,5 +202,7 @@ mod tests {
         let seconds: Vec<u64> = ticks.iter().map(|row| row.0.as_secs()).collect();
         assert_eq!(seconds, [15, 30, 45, 60]);
         assert!((ticks[0].1 - 27.0).abs() < 1e-6);
+        let late = TimeScale::new(Moment::from_millis(980), end, 0.0, 600.0);
+        assert_eq!(late.ticks(100.0)[0].0.as_secs(), 1, "no time before the start");
     }
 }

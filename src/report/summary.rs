@@ -224,7 +224,7 @@ fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {
     let shown = findings.spikes.len().min(SPIKES);
     writeln!(out, "\nSpikes   {total} in all, the {shown} largest:")?;
     for spike in findings.spikes.iter().take(SPIKES) {
-        let phase = spike.phase.as_deref().unwrap_or("–");
+        let phase = spike.phase.as_deref().unwrap_or("starting");
         let suspect = spike
             .suspects
             .first()

@@ -121,6 +121,16 @@ mod tests {
     }
 
     #[test]
+    fn a_static_binary_needs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, binary) = (dir.path().join("a.c"), dir.path().join("a"));
+        std::fs::write(&source, "int main(void) { return 0; }").unwrap();
+        let built = Command::new("cc").arg("-static").arg("-o").arg(&binary).arg(&source).status();
+        assert!(built.expect("a C compiler is there").success());
+        assert_eq!(needs(&binary).unwrap(), Needs::default());
+    }
+
+    #[test]
     fn a_script_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("script");
