@@ -27,7 +27,7 @@ pub struct Progress {
     phase: Option<(String, Moment)>,
     peak: Bytes,
     memory: Option<MemoryWindow>,
-    flow: Option<FlowWindow>,
+    flow: Option<(Moment, FlowWindow)>,
     shown: Moment,
 }
 
@@ -66,9 +66,7 @@ impl Progress {
             }
             What::Exec { .. } => self.started = event.at,
             What::Ready { .. } => {
-                let took = Human(event.at.since(self.started));
-                let peak = self.peak;
-                self.say(&format!("  ready in {took}, peak so far {peak}"));
+                self.say(&format!("  ready in {}", Human(event.at.since(self.started))));
             }
             What::Ended { exit, .. } => self.say(&self.end_line(*exit)),
             What::OomKill(_) => self.say("  OOM kill"),
@@ -78,7 +76,7 @@ impl Progress {
                 self.memory = Some(*window);
                 self.stand(event.at);
             }
-            What::Flow(flow) => self.flow = Some(flow.clone()),
+            What::Flow(flow) => self.flow = Some((event.at, flow.clone())),
             What::Note { text } => self.say(&format!("note: {text}")),
             What::Finished(_) => self.close(),
             _ => {}
@@ -133,10 +131,12 @@ impl Progress {
         if let Some((name, ends)) = &self.phase {
             line = format!("{name}, {} left: {line}", Human(round(ends.since(now))));
         }
-        if let Some(flow) = &self.flow {
+        if let Some((ended, flow)) = &self.flow {
             let in_flight: u32 = flow.steps.iter().map(|step| step.in_flight_end).sum();
-            let ended = flow.counts.ended;
-            let _ = write!(line, ", {ended} answers in the last window, {in_flight} in flight");
+            let seconds = ended.since(flow.start).as_secs_f64().max(1e-3);
+            #[expect(clippy::cast_precision_loss, reason = "a window has far fewer answers")]
+            let rate = flow.counts.ended as f64 / seconds;
+            let _ = write!(line, ", {rate:.0}/s, {in_flight} in flight");
         }
         match &self.bar {
             Some(bar) => {
@@ -220,7 +220,7 @@ mod tests {
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         insta::assert_snapshot!(text, @r"
         main run, 64 MiB
-          ready in 312 ms, peak so far 0 B
+          ready in 312 ms
         phase bur[31mst (5 s)
           ended by itself with exit code 3, charged peak 0 B
         ");
