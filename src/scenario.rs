@@ -44,8 +44,6 @@ pub struct Scenario {
     pub scenarios: Vec<Flow>,
     /// The phases, in order.
     pub phases: Vec<Phase>,
-    /// The names of all phases, those too that were not chosen.
-    pub phase_names: Vec<String>,
     /// Threshold rules as written.
     pub thresholds: Vec<Threshold>,
     /// The texts that places refer to.
@@ -266,6 +264,22 @@ pub enum BurstForm {
     /// A raised rate for a while.
     Rate(Rate, Duration),
 }
+
+/// What a threshold rule speaks of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleFacts {
+    /// Whether it only has a meaning under a memory limit.
+    pub needs_limit: bool,
+    /// The phase that it is about.
+    pub phase: Option<String>,
+    /// The scenario that it is about.
+    pub scenario: Option<String>,
+}
+
+/// Understands a rule, given its selector and condition; or says what is wrong, and the way out.
+/// What rules mean is for the plan to say, and all faults are to come in one go: so the check is
+/// handed in.
+pub type RuleCheck<'a> = &'a dyn Fn(&str, &str) -> Result<RuleFacts, (String, String)>;
 
 /// A threshold rule as written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use highwater::plan::Plan;
-use highwater::scenario::{Overrides, Scenario, load, parse};
+use highwater::scenario::Overrides;
 use proptest::prelude::*;
 
 fn shipped() -> Vec<PathBuf> {
@@ -17,8 +17,7 @@ fn shipped() -> Vec<PathBuf> {
 /// What is wrong with a text, as a person reads it.
 fn faults(text: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/highwater.toml");
-    let rendered = parse(&path, text, &Overrides::default())
-        .and_then(|scenario| Plan::compile(&scenario))
+    let rendered = Plan::parse(&path, text, &Overrides::default())
         .map_or_else(|faults| faults.render(false), |_| String::new());
     rendered.replace(env!("CARGO_MANIFEST_DIR"), "")
 }
@@ -36,10 +35,9 @@ fn every_shipped_scenario_compiles_and_says_how_it_ends() {
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("# expect: exit "), "{}", file.display());
-        let scenario = load(&file, &Overrides::default()).unwrap_or_else(|faults| {
+        let plan = Plan::load(&file, &Overrides::default()).unwrap_or_else(|faults| {
             panic!("{}", faults.render(false));
         });
-        let plan = Plan::compile(&scenario).unwrap();
         assert_eq!(plan.name, file.file_stem().unwrap().to_str().unwrap());
         let steps: Vec<u16> =
             plan.traffic.scenarios.iter().flat_map(|s| &s.steps).map(|step| step.id).collect();
@@ -87,6 +85,21 @@ fn each_mistake_is_told() {
         (phase("users = 5\nburst = { every = \"1s\", size = 5 }"), "needs arrivals"),
         (phase("load = [{ scenario = \"b\", rate = 5 }]"), "no scenario is called `b`"),
         (phase("stages = [{ users = 5 }]"), "a stage has no `for`"),
+        (phase("stages = [{ users = 5, for = \"2s\" }]"), "lasts longer than the phase"),
+        (phase("load = [{ rate = 5, start-after = \"5s\" }]"), "when its phase is over"),
+        (phase("rate = 5\niterations = 5"), "counts what users do"),
+        (phase("users = 5\narrivals = \"poisson\""), "`arrivals` spaces a `rate`"),
+        (phase("rate = 1e300"), "is too high"),
+        (target("base = \"debian\""), "`base` goes with"),
+        (target("tmpfs = [\"scratch\"]"), "no absolute path"),
+        (target("ready = { status = 200 }"), "`status` goes with `http` only"),
+        (step("body = { size = \"1KiB\", json = true, text = true }"), "JSON and text at once"),
+        ("extends = 5".to_owned(), "unknown key `extends`"),
+        (
+            "[thresholds]\n\"http_reqs{scenario:b}\" = \"count>1\"".to_owned(),
+            "no scenario is called",
+        ),
+        (phase("").replace("1s", "18446744073709551615s"), "longer than a year"),
         (phase("rate = 5\n[[phase]]\nname = \"p\"\nfor = \"1s\""), "two phases are called `p`"),
         ("[[phase]]\nname = \"p\"\nrate = 5\nfor = \"1s\"".to_owned(), "there is no scenario"),
         (step("capture = { id = \"json:$.id\" }"), "`capture` is not supported"),
@@ -110,12 +123,34 @@ fn each_mistake_is_told() {
 }
 
 #[test]
+fn one_mistake_is_told_once_and_hides_no_other() {
+    let text = with_target(&format!(
+        "{STEP}[[phase]]\nname = \"p\"\nfor = \"soon\"\n\
+         load = [{{ scenario = \"b\", rate = 5, burst = {{ every = \"often\", size = 5 }} }}]\n\
+         [[phase]]\nname = \"q\"\nstages = [{{ users = 1, for = \"x\" }}, {{ users = -1, for = \"1s\" }}]\n\
+         [thresholds]\n\"memory\" = \"max<80%\"\n"
+    ));
+    let rendered = faults(&text);
+    for told_once in [
+        "`for`: `soon`",
+        "called `b`",
+        "`every`: `often`",
+        "`for`: `x`",
+        "no whole number",
+        "of what?",
+    ] {
+        assert_eq!(rendered.matches(told_once).count(), 1, "{told_once} in:\n{rendered}");
+    }
+    assert!(rendered.contains("6 faults"), "{rendered}");
+}
+
+#[test]
 fn every_key_of_the_design_is_known() {
     let text = r#"
         name = "shop-api"
         on-oom = "stop"
         [target]
-        image = "shop"
+        bin = "Cargo.toml"
         base = "debian:12"
         port = 8080
         args = ["--fast"]
@@ -184,9 +219,7 @@ fn every_key_of_the_design_is_known() {
 }
 
 fn plan_of(text: &str, overrides: &Overrides) -> Result<Plan, String> {
-    parse(Path::new("highwater.toml"), text, overrides)
-        .and_then(|scenario: Scenario| Plan::compile(&scenario))
-        .map_err(|faults| faults.render(false))
+    Plan::parse(Path::new("highwater.toml"), text, overrides).map_err(|faults| faults.render(false))
 }
 
 #[test]
@@ -225,11 +258,11 @@ fn a_file_may_extend_another_and_wins() {
         "[target]\nimage = \"api\"\nport = 80\nlimits = { memory = \"64MiB\", pids = 9 }\n",
     );
     write("top.toml", "extends = \"base.toml\"\n[target]\nlimits = { memory = \"128MiB\" }\n");
-    let scenario = load(&dir.path().join("top.toml"), &Overrides::default()).unwrap();
-    assert_eq!(scenario.target.memory.unwrap().to_string(), "128 MiB");
-    assert_eq!(scenario.target.pids, Some(9));
+    let plan = Plan::load(&dir.path().join("top.toml"), &Overrides::default()).unwrap();
+    assert_eq!(plan.target.limits.memory.to_string(), "128 MiB");
+    assert_eq!(plan.target.limits.pids, Some(9));
     write("base.toml", "extends = \"top.toml\"\n");
-    let faults = load(&dir.path().join("top.toml"), &Overrides::default()).unwrap_err();
+    let faults = Plan::load(&dir.path().join("top.toml"), &Overrides::default()).unwrap_err();
     assert!(faults.render(false).contains("leads back"), "{}", faults.render(false));
 }
 

@@ -28,19 +28,18 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
         only: options.only.clone(),
         skip: options.skip.clone(),
     };
-    let scenario = match quick_target(&options.quick) {
-        Some(quick) => Scenario::quick(quick),
+    let plan = match quick_target(&options.quick) {
+        Some(quick) => Plan::compile(&Scenario::quick(quick)).map_err(|faults| faulty(&faults))?,
         None => load(options.file.as_deref(), &overrides)?,
     };
-    let plan = compile(&scenario, &options.common)?;
+    let plan = allowing(plan, &options.common);
     execute(plan, &options.common, false, options.deadline)
 }
 
 /// `highwater startup`
 pub(super) fn startup(options: &Startup) -> Result<Exit, Fault> {
     let overrides = Overrides { set: options.common.set.clone(), ..Overrides::default() };
-    let scenario = load(options.file.as_deref(), &overrides)?;
-    let mut plan = compile(&scenario, &options.common)?;
+    let mut plan = allowing(load(options.file.as_deref(), &overrides)?, &options.common);
     plan.startup.trials = options.trials.unwrap_or(plan.startup.trials.max(1));
     execute(plan, &options.common, true, None)
 }
@@ -63,15 +62,15 @@ fn quick_target(quick: &Quick) -> Option<QuickTarget> {
     })
 }
 
-fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Scenario, Fault> {
+fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Plan, Fault> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
-    scenario::load(path, overrides).map_err(|faults| faulty(&faults))
+    Plan::load(path, overrides).map_err(|faults| faulty(&faults))
 }
 
-fn compile(scenario: &Scenario, common: &Common) -> Result<Plan, Fault> {
-    let mut plan = Plan::compile(scenario).map_err(|faults| faulty(&faults))?;
+/// The plan with what the command line allows.
+fn allowing(mut plan: Plan, common: &Common) -> Plan {
     plan.target.allow_debug |= common.allow_debug;
-    Ok(plan)
+    plan
 }
 
 fn faulty(faults: &scenario::Faults) -> Fault {

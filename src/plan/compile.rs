@@ -1,18 +1,35 @@
 //! From a checked scenario to a plan.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{
     Arrivals, Body, Budget, Burst, BurstForm, CargoBuild, EnvVar, LimitsOutline, LoadModel,
     LoadPlan, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage, ReadyCheck,
     ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, SizePoints, StartupPlan,
-    StepOutline, StepPlan, StopPlan, TargetLimits, TargetPlan, TargetSource, Think, TrafficPlan,
-    UserStage,
+    StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, Think,
+    TrafficPlan, UserStage,
 };
-use crate::scenario::{self, Fault, Faults, Scenario};
+use crate::scenario::{self, Fault, Faults, Overrides, RuleFacts, Scenario};
 use crate::units::{Bytes, Limit};
 
 impl Plan {
+    /// Reads, checks and compiles a scenario file.
+    ///
+    /// # Errors
+    /// All its faults, with their places.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
+        Self::compile(&scenario::load(path, overrides, &rule_facts)?)
+    }
+
+    /// Checks and compiles a scenario's text as if it stood in the file `path`.
+    ///
+    /// # Errors
+    /// All its faults, with their places.
+    pub fn parse(path: &Path, text: &str, overrides: &Overrides) -> Result<Self, Faults> {
+        Self::compile(&scenario::parse(path, text, overrides, &rule_facts)?)
+    }
+
     /// Compiles a scenario.
     ///
     /// # Errors
@@ -63,32 +80,31 @@ impl Plan {
 }
 
 fn rules(scenario: &Scenario) -> Result<Vec<Rule>, Faults> {
-    let mut faults = Vec::new();
-    let mut rules = Vec::new();
     let chosen: Vec<&str> = scenario.phases.iter().map(|phase| phase.name.as_str()).collect();
+    let (mut rules, mut faults) = (Vec::new(), Vec::new());
     for threshold in &scenario.thresholds {
         match Rule::parse(&threshold.selector, &threshold.rule, threshold.abort) {
-            Ok(rule) if rule.needs_limit() && scenario.target.memory.is_none() => {
-                let message = format!("`{}` of what? the target has no memory limit", rule.text);
-                let help = "add `limits = { memory = \"256MiB\" }` to `[target]`, or write a size";
-                faults.push(Fault::at(&threshold.place, message, help));
-            }
-            Ok(rule) => match rule.tags.get(&super::Tag::Phase) {
-                Some(phase) if !scenario.phase_names.contains(phase) => {
-                    let names = scenario.phase_names.join(", ");
-                    let message = format!("no phase is called `{phase}`");
-                    faults.push(Fault::at(&threshold.place, message, format!("known: {names}")));
-                }
+            Ok(rule) => {
                 // A phase that was not chosen is not judged.
-                Some(phase) if !chosen.contains(&phase.as_str()) => {}
-                _ => rules.push(rule),
-            },
-            Err(error) => {
-                faults.push(Fault::at(&threshold.place, error.message, error.help));
+                let phase = rule.tags.get(&Tag::Phase);
+                if phase.is_none_or(|phase| chosen.contains(&phase.as_str())) {
+                    rules.push(rule);
+                }
             }
+            Err(error) => faults.push(Fault::at(&threshold.place, error.message, error.help)),
         }
     }
     if faults.is_empty() { Ok(rules) } else { Err(Faults::new(scenario.sources.clone(), faults)) }
+}
+
+/// What a rule speaks of, for the scenario's own check.
+fn rule_facts(selector: &str, text: &str) -> Result<RuleFacts, (String, String)> {
+    let rule = Rule::parse(selector, text, false).map_err(|error| (error.message, error.help))?;
+    Ok(RuleFacts {
+        needs_limit: rule.needs_limit(),
+        phase: rule.tags.get(&Tag::Phase).cloned(),
+        scenario: rule.tags.get(&Tag::Scenario).cloned(),
+    })
 }
 
 fn target(target: &scenario::Target) -> TargetPlan {

@@ -7,9 +7,9 @@ mod target;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::reader::{At, Notes, Reader};
+use super::reader::{At, Notes, Reader, nearest};
 use super::tree::{Node, Value};
-use super::{Scenario, Sources, Threshold, Traffic};
+use super::{Flow, Phase, RuleCheck, Scenario, Sources, Threshold, Traffic};
 use crate::units::Rate;
 
 /// What all parts of the check need.
@@ -29,17 +29,27 @@ impl Context<'_> {
 
 /// Checks a whole scenario. None where a part is missing without which there is no scenario; a
 /// fault says which.
-pub(super) fn scenario(path: &Path, tree: &Node, notes: &Notes) -> Option<Scenario> {
+pub(super) fn scenario(
+    path: &Path,
+    tree: &Node,
+    rules: RuleCheck<'_>,
+    notes: &Notes,
+) -> Option<Scenario> {
     let root = Reader::new("the scenario", tree, notes)?;
     let traffic_table = root.table("traffic");
-    let expected = traffic_table
-        .as_ref()
-        .and_then(|table| table.parsed::<Rate>("expected"))
-        .map(|at| at.value);
+    // An unreadable one is noted, and stands for something: it is not missing.
+    let expected = traffic_table.as_ref().and_then(|table| {
+        let read = table.parsed::<Rate>("expected").map(|at| at.value);
+        read.or_else(|| table.has("expected").then(Rate::default))
+    });
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     let context = Context { notes, directory, expected };
     let name = root.string("name").map_or_else(|| default_name(path), |at| at.value);
-    root.node("extends");
+    if let Some(node) = root.node("extends")
+        && !matches!(node.value, Value::String(_))
+    {
+        notes.fault(&node.place, "`extends` is no string", "write `extends = \"base.toml\"`");
+    }
     if let Some(at) = root.string("on-oom") {
         match at.value.as_str() {
             "stop" => {}
@@ -66,8 +76,11 @@ pub(super) fn scenario(path: &Path, tree: &Node, notes: &Notes) -> Option<Scenar
     let scenarios = steps::flows(&root, &context);
     let phases = phases::phases(&root, &scenarios, &context);
     let thresholds = thresholds(&root);
+    let limited = target.as_ref().is_none_or(|target| target.memory.is_some());
+    for threshold in &thresholds {
+        check_rule(threshold, rules, limited, &phases, &scenarios, notes);
+    }
     root.finish();
-    let phase_names = phases.iter().map(|phase| phase.name.clone()).collect();
     Some(Scenario {
         name,
         target: target?,
@@ -78,7 +91,6 @@ pub(super) fn scenario(path: &Path, tree: &Node, notes: &Notes) -> Option<Scenar
         traffic,
         scenarios,
         phases,
-        phase_names,
         thresholds,
         sources: Sources::default(),
     })
@@ -162,6 +174,36 @@ fn thresholds(root: &Reader<'_>) -> Vec<Threshold> {
     found
 }
 
+/// Notes what is wrong with a rule: its words, and what it speaks of.
+fn check_rule(
+    threshold: &Threshold,
+    rules: RuleCheck<'_>,
+    limited: bool,
+    phases: &[Phase],
+    flows: &[Flow],
+    notes: &Notes,
+) {
+    let fault = |message: String, help: String| notes.fault(&threshold.place, message, help);
+    let facts = match rules(&threshold.selector, &threshold.rule) {
+        Ok(facts) => facts,
+        Err((message, help)) => return fault(message, help),
+    };
+    if facts.needs_limit && !limited {
+        let help = "add `limits = { memory = \"256MiB\" }` to `[target]`, or write a size";
+        let message = format!("`{}` of what? the target has no memory limit", threshold.rule);
+        fault(message, help.to_owned());
+    }
+    let phase_names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
+    let flow_names: Vec<&str> = flows.iter().map(|flow| flow.name.as_str()).collect();
+    for (kind, named, known) in
+        [("phase", &facts.phase, phase_names), ("scenario", &facts.scenario, flow_names)]
+    {
+        if let Some(name) = named.as_ref().filter(|name| !known.contains(&name.as_str())) {
+            fault(format!("no {kind} is called `{name}`"), nearest(name, &known));
+        }
+    }
+}
+
 fn threshold(selector: &str, node: &Node, notes: &Notes) -> Option<Threshold> {
     let selector = selector.to_owned();
     if let Value::String(rule) = &node.value {
@@ -172,7 +214,7 @@ fn threshold(selector: &str, node: &Node, notes: &Notes) -> Option<Threshold> {
     // k6 calls it `threshold`.
     let rule = table.string("rule").or_else(|| table.string("threshold"));
     let abort = table.bool("abort").or_else(|| table.bool("abortOnFail")).unwrap_or(false);
-    if rule.is_none() {
+    if rule.is_none() && !table.has("rule") && !table.has("threshold") {
         notes.fault(table.place, "a threshold has no `rule`", "write `{ rule = \"max<80%\" }`");
     }
     table.finish();

@@ -6,7 +6,7 @@ use super::check;
 use super::fault::{Fault, Faults, Sources};
 use super::reader::{Notes, nearest};
 use super::tree::{Entry, Node, Value};
-use super::{Phase, Scenario};
+use super::{Phase, RuleCheck, Scenario};
 
 /// How deep `extends` may go.
 const EXTENDS_MAX: usize = 16;
@@ -26,10 +26,10 @@ pub struct Overrides {
 ///
 /// # Errors
 /// All its faults, with their places.
-pub fn load(path: &Path, overrides: &Overrides) -> Result<Scenario, Faults> {
+pub fn load(path: &Path, overrides: &Overrides, rules: RuleCheck<'_>) -> Result<Scenario, Faults> {
     let mut sources = Sources::default();
     match tree_of(path, &mut sources, &mut Vec::new()) {
-        Ok(tree) => checked(path, tree, sources, overrides),
+        Ok(tree) => checked(path, tree, sources, overrides, rules),
         Err(faults) => Err(Faults::new(sources, faults)),
     }
 }
@@ -38,11 +38,16 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Scenario, Faults> {
 ///
 /// # Errors
 /// All its faults, with their places.
-pub fn parse(path: &Path, text: &str, overrides: &Overrides) -> Result<Scenario, Faults> {
+pub fn parse(
+    path: &Path,
+    text: &str,
+    overrides: &Overrides,
+    rules: RuleCheck<'_>,
+) -> Result<Scenario, Faults> {
     let mut sources = Sources::default();
     let file = sources.add(path.display().to_string(), text);
     match Node::parse(text, file) {
-        Ok(tree) => checked(path, tree, sources, overrides),
+        Ok(tree) => checked(path, tree, sources, overrides, rules),
         Err((message, place)) => Err(Faults::new(sources, vec![Fault::at(&place, message, "")])),
     }
 }
@@ -52,13 +57,14 @@ fn checked(
     mut tree: Node,
     mut sources: Sources,
     overrides: &Overrides,
+    rules: RuleCheck<'_>,
 ) -> Result<Scenario, Faults> {
     let mut faults = Vec::new();
     for pair in &overrides.set {
         faults.extend(set(&mut tree, pair, &mut sources).err());
     }
     let notes = Notes::default();
-    let scenario = check::scenario(path, &tree, &notes);
+    let scenario = check::scenario(path, &tree, rules, &notes);
     faults.extend(notes.into_faults());
     let Some(mut scenario) = scenario.filter(|_| faults.is_empty()) else {
         return Err(Faults::new(sources, faults));
@@ -109,6 +115,9 @@ fn set(tree: &mut Node, pair: &str, sources: &mut Sources) -> Result<(), Fault> 
     let refused = |message: String| Fault::nowhere(message, "write `--set phase.soak.for=10m`");
     let (path, text) =
         pair.split_once('=').ok_or_else(|| refused(format!("`--set {pair}` sets nothing")))?;
+    if path.trim() == "extends" {
+        return Err(refused("`extends` can't be set: files were read before".to_owned()));
+    }
     let file = sources.add(format!("--set {pair}"), pair);
     let parsed = Node::parse(&format!("value = {text}"), file).ok();
     let mut value = parsed.and_then(|tree| tree.get("value").cloned()).unwrap_or_else(|| Node {

@@ -78,7 +78,6 @@ impl Scenario {
                 steps: vec![step(target.path, target.body_size)],
             }],
             phases: phases(target.length),
-            phase_names: Vec::new(),
             thresholds: Vec::new(),
             sources: Sources::default(),
         }

@@ -9,6 +9,9 @@ use super::fault::Fault;
 use super::tree::{Entry, Node, Place, Value};
 use crate::units::{Bytes, parse_duration};
 
+/// The longest time that a scenario may name: sums of times then never overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Takes faults as they are found.
 #[derive(Debug, Default)]
 pub(super) struct Notes(RefCell<Vec<Fault>>);
@@ -150,12 +153,24 @@ impl<'a> Reader<'a> {
     pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
         let text = self.string(key)?;
         match parse_duration(&text.value) {
+            Ok(value) if value > LONGEST => {
+                let message = format!("`{key}` is longer than a year");
+                self.notes.fault(&text.place, message, "");
+                None
+            }
             Ok(value) => Some(At { value, place: text.place }),
             Err(error) => {
                 self.notes.fault(&text.place, format!("`{key}`: {error}"), "");
                 None
             }
         }
+    }
+
+    /// A length of time; none only where the key is missing. An unreadable one is noted, and stands
+    /// for something, so that it is not called missing too.
+    pub(super) fn length(&self, key: &'static str) -> Option<Duration> {
+        let read = self.duration(key).map(|at| at.value);
+        read.or_else(|| self.has(key).then_some(Duration::from_secs(1)))
     }
 
     /// A list; a single value counts as a list of one.

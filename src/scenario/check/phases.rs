@@ -11,6 +11,9 @@ use crate::units::Rate;
 /// How long a phase of iterations may take where it does not say.
 const ITERATIONS_WITHIN: Duration = Duration::from_secs(600);
 
+/// The highest rate: beyond it nothing on one machine keeps up.
+const RATE_MAX: f64 = 1_000_000.0;
+
 /// Keys that pace a load.
 const PACING: [&str; 5] = ["rate", "users", "stages", "burst", "iterations"];
 
@@ -37,7 +40,7 @@ pub(super) fn phases(root: &Reader<'_>, flows: &[Flow], context: &Context<'_>) -
 
 fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>) -> Phase {
     let name = table.string("name").map_or_else(|| format!("phase {}", index + 1), |at| at.value);
-    let length = table.duration("for").map(|at| at.value);
+    let length = table.length("for");
     let tags = table.strings("tags");
     let size = table.bool("size");
     table.unsupported("replay");
@@ -48,21 +51,29 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
         let message = format!("the phase `{name}` has a load of its own and a list of loads");
         context.notes.fault(table.place, message, "keep one of them");
     } else if flat {
-        loads.extend(load(table, length, flows, context));
+        loads.extend(load(table, length, None, flows, context));
     }
     for node in listed {
         if let Some(inner) = Reader::new("a load", node, context.notes) {
-            let own = inner.duration("for").map(|at| at.value);
-            loads.extend(load(&inner, own.or(length), flows, context));
+            let own = inner.length("for");
+            loads.extend(load(&inner, length, own, flows, context));
             inner.finish();
         }
     }
     let ends = loads.iter().map(|load| load.start_after + pace_length(&load.pace)).max();
+    let unreadable = (flat || table.has("load")) && loads.is_empty();
     let length = length.or(ends).unwrap_or_else(|| {
-        let message = format!("the phase `{name}` does not say how long it lasts");
-        context.notes.fault(table.place, message, "add `for = \"30s\"`");
+        // A load that can't be read has been told of, and might have said it.
+        if !unreadable {
+            let message = format!("the phase `{name}` does not say how long it lasts");
+            context.notes.fault(table.place, message, "add `for = \"30s\"`");
+        }
         Duration::from_secs(1)
     });
+    if ends.is_some_and(|ends| ends > length) {
+        let message = format!("a load of the phase `{name}` lasts longer than the phase");
+        context.notes.fault(table.place, message, "shorten the load, or raise the phase's `for`");
+    }
     if length.is_zero() {
         let message = format!("the phase `{name}` lasts no time");
         context.notes.fault(table.place, message, "add `for = \"30s\"`");
@@ -77,20 +88,29 @@ fn pace_length(pace: &Pace) -> Duration {
     }
 }
 
+/// A load that lasts `own`, or else what is left of its phase when it starts.
 fn load(
     table: &Reader<'_>,
-    length: Option<Duration>,
+    phase: Option<Duration>,
+    own: Option<Duration>,
     flows: &[Flow],
     context: &Context<'_>,
 ) -> Option<Load> {
-    let flow = match table.string("scenario") {
-        Some(at) => Some(flow_index(&at, flows, context)?),
+    let named = table.string("scenario");
+    let flow = named.as_ref().map(|at| flow_index(at, flows, context));
+    let start_after = table.length("start-after").unwrap_or_default();
+    if phase.is_some_and(|phase| start_after >= phase && !phase.is_zero()) {
+        let message = "a load starts when its phase is over";
+        context.notes.fault(table.place, message, "lower `start-after`");
+    }
+    let left = phase.map(|phase| phase.saturating_sub(start_after));
+    // Read to its end even where the scenario is unknown: its other faults belong in the same go.
+    let pace = pace(table, own.or(left), context);
+    let flow = match flow {
+        Some(index) => Some(index?),
         None => None,
     };
-    let start_after = table.duration("start-after").map_or(Duration::ZERO, |at| at.value);
-    let length = length.map(|length| length.saturating_sub(start_after));
-    let pace = pace(table, length, context)?;
-    Some(Load { flow, start_after, pace })
+    Some(Load { flow, start_after, pace: pace? })
 }
 
 fn flow_index(at: &At<String>, flows: &[Flow], context: &Context<'_>) -> Option<usize> {
@@ -106,6 +126,15 @@ fn flow_index(at: &At<String>, flows: &[Flow], context: &Context<'_>) -> Option<
 fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> Option<Pace> {
     let iterations = table.whole("iterations", 1, u64::MAX >> 1).map(|at| at.value);
     let poisson = poisson(table, context);
+    let open = table.has("rate") || table.list("stages").iter().any(|s| s.get("rate").is_some());
+    if iterations.is_some() && open {
+        let message = "`iterations` counts what users do, and this load has a `rate`";
+        context.notes.fault(table.place, message, "use `users`, or leave `iterations` out");
+    }
+    if table.has("arrivals") && table.has("users") {
+        let message = "`arrivals` spaces a `rate`, and this load has `users`";
+        context.notes.fault(table.place, message, "leave `arrivals` out");
+    }
     let bursts = bursts(table, context);
     let (rate, users, stages) = (table.node("rate"), table.node("users"), table.list("stages"));
     let given = usize::from(rate.is_some())
@@ -242,6 +271,11 @@ fn rate(node: &Node, context: &Context<'_>) -> Option<Rate> {
         },
     };
     match read {
+        Ok(rate) if rate.as_per_second() > RATE_MAX => {
+            let message = format!("a rate of {rate} is too high");
+            context.notes.fault(&node.place, message, format!("{RATE_MAX} a second at most"));
+            None
+        }
         Ok(rate) => Some(rate),
         Err(error) => {
             context.notes.fault(&node.place, error.to_string(), "");
@@ -272,7 +306,7 @@ fn staged(
     let (mut users_now, mut rate_now) = (0, Rate::default());
     for node in nodes {
         let table = Reader::new("a stage", node, context.notes)?;
-        let length = table.duration("for").map(|at| at.value);
+        let length = table.length("for");
         let to_users = table.node("users").map(|node| users(node, context));
         let to_rate = table.node("rate").map(|node| rate(node, context));
         if length.is_none() {
@@ -309,7 +343,7 @@ fn bursts(table: &Reader<'_>, context: &Context<'_>) -> Vec<Burst> {
 
 fn burst(node: &Node, context: &Context<'_>) -> Option<Burst> {
     let table = Reader::new("`burst`", node, context.notes)?;
-    let every = table.duration("every");
+    let every = table.length("every");
     let size = table.whole("size", 1, 1_000_000).map(|at| at.value);
     let rate = table.node("rate").map(|node| rate(node, context));
     let width = table.duration("width").map(|at| at.value);
@@ -328,7 +362,7 @@ fn burst(node: &Node, context: &Context<'_>) -> Option<Burst> {
         }
         other => other.map_or(0.0, |at| at.value),
     };
-    let every = every.map(|at| at.value).filter(|every| !every.is_zero());
+    let every = every.filter(|every| !every.is_zero());
     let form = match (size, rate, width) {
         (Some(size), None, None) => Some(BurstForm::Size(size)),
         (None, Some(rate), Some(width)) => Some(BurstForm::Rate(rate?, width)),

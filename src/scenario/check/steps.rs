@@ -154,6 +154,12 @@ fn is_content(body: &Reader<'_>, key: &'static str) -> bool {
 
 fn file(at: &At<String>, context: &Context<'_>) -> Option<Body> {
     let path = context.path(&at.value);
+    let length = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+    if Bytes::new(length) > BODY_MAX {
+        let message = format!("the body file `{}` is too large", path.display());
+        context.notes.fault(&at.place, message, format!("{BODY_MAX} at most"));
+        return None;
+    }
     match std::fs::read(&path) {
         Ok(bytes) => Some(Body::File(path, bytes)),
         Err(error) => {
@@ -168,7 +174,11 @@ fn file(at: &At<String>, context: &Context<'_>) -> Option<Body> {
 /// `"200KiB"`, or quantiles: `{ p50 = "20KiB", p99 = "200KiB", max = "2MiB" }`.
 fn sized(body: &Reader<'_>, size: &Node, context: &Context<'_>) -> Option<Body> {
     let json = body.bool("json").unwrap_or(false);
-    let _ = body.bool("text");
+    if json && body.bool("text") == Some(true) {
+        let message = "`body` is to be JSON and text at once";
+        context.notes.fault(body.place, message, "keep `json = true` or `text = true`");
+    }
+    body.has("text");
     let mut points: Vec<(f64, Bytes)> = if let Value::Table(_) = size.value {
         let table = body.table("size")?;
         let found = QUANTILES

@@ -48,6 +48,17 @@ pub(super) fn target(table: Reader<'_>, context: &Context<'_>) -> Target {
         ..Target::default()
     };
     limits(&table, &mut target);
+    for (key, path) in target
+        .files
+        .values()
+        .map(|path| ("files", path))
+        .chain(target.tmpfs.iter().map(|path| ("tmpfs", path)))
+    {
+        if !path.is_absolute() {
+            let message = format!("`{}` in `{key}` is no absolute path", path.display());
+            context.notes.fault(table.place, message, "in the container paths begin with a slash");
+        }
+    }
     table.finish();
     target
 }
@@ -74,19 +85,32 @@ fn existing(
     None
 }
 
+fn existing_file(at: &At<String>, context: &Context<'_>) -> Option<PathBuf> {
+    let path = existing(&context.path(&at.value), &at.place, context)?;
+    if path.is_file() {
+        return Some(path);
+    }
+    context.notes.fault(&at.place, format!("`{}` is no file", path.display()), "");
+    None
+}
+
 fn source(table: &Reader<'_>, base: Option<String>, context: &Context<'_>) -> Option<Source> {
     let given: Vec<&'static str> = SOURCES.into_iter().filter(|key| table.has(key)).collect();
+    if base.is_some() && !table.has("cargo") && !table.has("bin") {
+        let message = "`base` goes with `cargo` and `bin` only";
+        context.notes.fault(table.place, message, "leave it out: an image has its own base");
+    }
     match given.as_slice() {
         ["cargo"] => cargo(table, base, context).map(Source::Cargo),
         ["bin"] => {
             let at = table.string("bin")?;
-            let path = existing(&context.path(&at.value), &at.place, context)?;
+            let path = existing_file(&at, context)?;
             Some(Source::Binary(path, base))
         }
         ["image"] => table.string("image").map(|at| Source::Image(at.value)),
         ["dockerfile"] => {
             let at = table.string("dockerfile")?;
-            existing(&context.path(&at.value), &at.place, context).map(Source::Dockerfile)
+            existing_file(&at, context).map(Source::Dockerfile)
         }
         [] => {
             let help = "add one of `cargo`, `bin`, `image` or `dockerfile`";
@@ -195,6 +219,13 @@ fn ready(table: &Reader<'_>, context: &Context<'_>) -> (Ready, Duration) {
     let status = ready.whole("status", 100, 599).and_then(|at| u16::try_from(at.value).ok());
     let tcp = ready.bool("tcp").unwrap_or(false);
     let http = ready.string("http");
+    if ready.has("status") && !ready.has("http") {
+        context.notes.fault(
+            ready.place,
+            "`status` goes with `http` only",
+            "add `http = \"/health\"`",
+        );
+    }
     let log = ready.string("log");
     let check = match (http, log) {
         (Some(http), None) if !tcp => {
