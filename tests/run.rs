@@ -231,3 +231,42 @@ fn an_old_run_is_reported_again_with_the_same_numbers() {
         assert_eq!(first.expect_code(0).json(), again.expect_code(0).json());
     });
 }
+
+#[test]
+fn a_target_on_the_command_line_needs_no_scenario() {
+    on_each_runtime(|runtime, bench| {
+        let binary = support::fixtures().to_string_lossy();
+        let ended = bench.run(&[
+            "run",
+            "--runtime",
+            runtime.name(),
+            "--out",
+            "out",
+            "--json",
+            "--bin",
+            &binary,
+            "--port",
+            "8080",
+            "--memory",
+            "96MiB",
+            "--path",
+            "/upload",
+            "--body-size",
+            "50KiB",
+            "--for",
+            "3s",
+            "--",
+            "mixed",
+            "--base-mib",
+            "10",
+        ]);
+        let json = ended.expect_code(0).json();
+        let names: Vec<&str> =
+            json["phases"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
+        assert_eq!(names, ["ramp", "burst"]);
+        assert_eq!(json["startup"]["trials"].as_array().unwrap().len(), 3);
+        // 20/s for 2 s, and four bursts of 50.
+        assert_eq!(bytes(&json["phases"][1]["traffic"]["requests"]), 240, "{json:#}");
+        assert_eq!(bytes(&json["phases"][1]["traffic"]["failed"]), 0);
+    });
+}

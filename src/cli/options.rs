@@ -121,6 +121,9 @@ pub(super) struct Quick {
     /// How long traffic lasts
     #[arg(long = "for", value_name = "TIME", default_value = "30s", value_parser = crate::units::parse_duration)]
     pub(super) length: std::time::Duration,
+    /// Without a scenario: the target's arguments
+    #[arg(last = true, value_name = "ARGS")]
+    pub(super) args: Vec<String>,
 }
 
 /// `highwater startup`

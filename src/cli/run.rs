@@ -59,6 +59,7 @@ fn quick_target(quick: &Quick) -> Option<QuickTarget> {
         path: quick.path.clone(),
         body_size: quick.body_size,
         length: quick.length,
+        args: quick.args.clone(),
     })
 }
 

@@ -35,6 +35,8 @@ pub struct QuickTarget {
     pub body_size: Option<Bytes>,
     /// How long traffic lasts.
     pub length: Duration,
+    /// Its arguments.
+    pub args: Vec<String>,
 }
 
 impl Scenario {
@@ -61,6 +63,7 @@ impl Scenario {
             target: Target {
                 source,
                 port: target.port,
+                args: target.args,
                 memory: target.memory,
                 ready_within: Duration::from_secs(30),
                 stop_signal: "SIGTERM".to_owned(),
