@@ -270,3 +270,15 @@ fn a_target_on_the_command_line_needs_no_scenario() {
         assert_eq!(bytes(&json["phases"][1]["traffic"]["failed"]), 0);
     });
 }
+
+#[test]
+fn a_reader_that_closes_the_pipe_takes_nothing_from_the_verdict() {
+    let bench = Bench::new();
+    let example = support::root().join("reports/example");
+    let copy = bench.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::copy(example.join("recording.db"), copy.join("recording.db")).unwrap();
+    let mut child = bench.spawn(&["report", "copy"]);
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

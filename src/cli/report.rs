@@ -1,6 +1,6 @@
 //! `highwater report`: reads a recording back, analyses it, renders it. A fresh run ends here too.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use super::options::{FailOn, Output, Report};
 use super::{Exit, Fault};
@@ -21,15 +21,20 @@ pub(super) fn render(directory: &RunDirectory, output: &Output) -> Result<Exit, 
         Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
     })?;
     if output.json {
-        println!("{}", RunJson.render(&findings).trim_end());
+        print_all(RunJson.render(&findings).trim_end());
     } else {
         let color = !output.no_color && std::io::stdout().is_terminal();
         let summary = Summary { color, directory: Some(directory.path()) };
-        println!("{}", summary.render(&findings).trim_end());
+        print_all(summary.render(&findings).trim_end());
     }
     let exit = Exit::from_code(findings.exit_code);
     let strict = output.fail_on == FailOn::Warn && findings.verdict == Verdict::Warn;
     Ok(if exit == Exit::Pass && strict { Exit::Fail } else { exit })
+}
+
+/// Prints a result. A reader that has seen enough (`| head`) takes nothing from the verdict.
+fn print_all(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
