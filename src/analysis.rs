@@ -7,17 +7,21 @@
 mod checklist;
 mod collect;
 mod columns;
+mod lives;
 mod model;
 mod phases;
 mod spikes;
 mod startup;
 mod verdict;
+mod vitals;
+mod watch;
 
-pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline};
+pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
+pub use lives::LifeFinding;
 pub use model::{
-    Answer, CheckItem, Findings, GeneratorAccount, Level, Memory, Phase, PhaseMemory, Reason,
-    SamplerAccount, SpikeFinding, Startup, StepTraffic, Suspect, Times, Traffic, Trial, Verdict,
-    Vital,
+    Answer, CheckItem, Composition, Findings, GeneratorAccount, Level, Memory, Phase, PhaseMemory,
+    ProcessPeak, Reason, SamplerAccount, SpikeFinding, Startup, StepTraffic, Suspect, Times,
+    Traffic, Trial, Verdict, Vital, Watched, Written,
 };
 
 use crate::clock::Anchor;
@@ -36,11 +40,11 @@ pub fn analyse(
     anchor: Anchor,
     events: impl IntoIterator<Item = Event>,
 ) -> Findings {
-    let mut collector = collect::Collector::new(outline);
+    let mut run = watch::Run::new(outline);
     for event in events {
-        collector.feed(&event);
+        run.feed(&event);
     }
-    collector.finish(facts, anchor)
+    run.finish(facts, anchor)
 }
 
 #[cfg(test)]

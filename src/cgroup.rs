@@ -4,7 +4,9 @@
 //! Both versions are behind one set of types. Reading is thin and parsing pure; the root of the
 //! tree is a parameter, so tests use a directory of files.
 
+mod bounds;
 mod error;
+mod extras;
 mod hierarchies;
 mod memory;
 pub mod parse;
@@ -14,10 +16,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use bounds::{Bounds, bounds};
 pub use error::Error;
+pub use extras::Extras;
 pub use hierarchies::Hierarchies;
 pub use memory::{
-    LimitCounts, LimitReader, Parts, PartsReader, PeakSource, Reading, TickReader, is_gone,
+    KernelSplit, LimitCounts, LimitReader, Parts, PartsReader, PeakSource, Reading, TickReader,
+    is_gone,
 };
 pub use tree::{GroupLimits, Nest, PREFIX, Tree, kill_all, remove_run, runs_with_groups};
 
@@ -37,7 +42,7 @@ pub enum Version {
 /// From the outside in: `lifetime` is never reset, so that it keeps the peak of the whole life
 /// after the container's death; the directories of `resets` may be reset at every tick; `leaf` is
 /// the container's own, which appears at its start and goes at its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Which hierarchy accounts for memory.
     pub version: Version,
@@ -48,4 +53,13 @@ pub struct Place {
     pub resets: Vec<PathBuf>,
     /// The container's own cgroup; it need not exist yet.
     pub leaf: PathBuf,
+}
+
+impl Place {
+    /// Somewhere that can't be seen from here.
+    #[must_use]
+    pub fn unknown() -> Self {
+        let leaf = PathBuf::new();
+        Self { version: Version::V2, lifetime: None, resets: Vec::new(), leaf }
+    }
 }

@@ -9,12 +9,17 @@
 )]
 
 mod clean;
+mod doctor;
 mod exit;
 mod fault;
+mod helper;
+mod load;
+mod load_text;
 mod options;
 mod report;
 mod run;
 mod signals;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -35,10 +40,19 @@ enum Verb {
     Run(Box<options::Run>),
     /// Run the startup trials only
     Startup(options::Startup),
+    /// Send traffic to a URL, and say how it was answered
+    Load(Box<options::Load>),
+    /// Watch what runs already: containers, a process, a cgroup
+    Watch(Box<options::Watch>),
     /// Analyse and render a run directory again
     Report(options::Report),
+    /// Say what this host can do, and how to let it do more
+    Doctor(options::Doctor),
     /// Remove what a killed run left behind
     Clean(options::Clean),
+    /// Sample and send traffic for a harness at the other end of standard input and output
+    #[command(hide = true)]
+    Helper(options::Helper),
 }
 
 /// Runs the program with the arguments that it was started with.
@@ -54,8 +68,12 @@ pub fn main() -> Exit {
     let done = match arguments.verb {
         Verb::Run(options) => run::run(&options),
         Verb::Startup(options) => run::startup(&options),
+        Verb::Load(options) => load::load(&options),
+        Verb::Watch(options) => watch::watch(&options),
         Verb::Report(options) => report::report(&options),
+        Verb::Doctor(options) => doctor::doctor(&options),
         Verb::Clean(options) => clean::clean(&options),
+        Verb::Helper(options) => helper::helper(&options),
     };
     done.unwrap_or_else(|fault: Fault| {
         fault.print();

@@ -122,6 +122,13 @@ impl Clock {
         Self { anchor, source: Source::Monotonic }
     }
 
+    /// The clock of a run that was started elsewhere: `anchor` is its start on this machine's
+    /// clocks.
+    #[must_use]
+    pub const fn started_at(anchor: Anchor) -> Self {
+        Self { anchor, source: Source::Monotonic }
+    }
+
     /// A clock that stands still until its [`Hand`] moves it.
     #[must_use]
     pub fn by_hand() -> (Self, Hand) {
@@ -147,7 +154,8 @@ impl Clock {
 }
 
 /// `CLOCK_MONOTONIC` now, in nanoseconds.
-fn monotonic_ns() -> u64 {
+#[must_use]
+pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux always has CLOCK_MONOTONIC");
     nanos(Duration::from(now))
 }

@@ -10,24 +10,31 @@
 mod facts;
 mod life;
 mod memory;
+mod spikes;
 mod ticks;
 mod traffic;
+mod vitals;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
 use crate::units::Bytes;
 
-pub use facts::{HostFacts, ReleaseBuild, RunFacts};
+pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts};
 pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill};
 pub use memory::{
-    Band, MemoryWindow, PeakMethod, SamplerReport, SamplingStart, SchedulingClass, Vitals,
+    Band, KernelBands, KernelParts, MemoryWindow, PeakMethod, SamplerReport, SamplingStart,
+    SchedulingClass,
 };
+pub use spikes::{Spike, SpikeBatch};
 pub use ticks::{Tick, TickBlock, UnpackError};
 pub use traffic::{
     Counts, ErrorKind, FlowWindow, GeneratorPath, GeneratorReport, Histogram, HistogramError,
     StepFlow, TrafficWindow,
 };
+pub use vitals::{BlockIo, IoSource, Others, ProcessRss, Sockets, TaskIo, Vitals};
+pub use watch::{WatchKind, WatchStart};
 
 /// Something that was seen at a moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,10 +99,28 @@ pub enum What {
     Drained,
     /// A window of memory samples.
     Memory(MemoryWindow),
-    /// Raw ticks worth keeping.
+    /// Raw ticks: all, as the sampler sends them; in a recording those worth keeping.
     Ticks(TickBlock),
-    /// Slow measures of the target: CPU, threads, descriptors.
-    Vitals(Vitals),
+    /// Spikes that ended.
+    Spikes(SpikeBatch),
+    /// Slow measures of the target: CPU, pressure, I/O, sockets, processes.
+    Vitals(Box<Vitals>),
+    /// What the target's largest process turned out to be.
+    Program(ProgramFacts),
+    /// All that the target printed in a life, known at its end.
+    Logged {
+        /// The life that printed it.
+        life: LifeId,
+        /// Bytes of standard output and standard error.
+        bytes: Bytes,
+    },
+    /// What a container's writable layer held at the end of a life.
+    Layer {
+        /// The life that wrote it.
+        life: LifeId,
+        /// Its size, as the engine counts.
+        bytes: Bytes,
+    },
     /// Traffic in a window of the timeline, over all workers.
     Flow(FlowWindow),
     /// Traffic of one step, as counted in the phase in which it was due.
@@ -111,6 +136,33 @@ pub enum What {
     },
     /// The run is over. A recording without this event was cut off.
     Finished(Finish),
+    /// The life of this id is of something that is only watched.
+    Watched(WatchStart),
+}
+
+impl What {
+    /// The life that it belongs to, where it is of one.
+    #[must_use]
+    pub const fn life(&self) -> Option<LifeId> {
+        match self {
+            Self::Life(start) => Some(start.life),
+            Self::Sampling(start) => Some(start.life),
+            Self::Started { life }
+            | Self::Exec { life, .. }
+            | Self::Ready { life }
+            | Self::Settled { life }
+            | Self::Ended { life, .. }
+            | Self::Layer { life, .. } => Some(*life),
+            Self::OomKill(kill) => Some(kill.life),
+            Self::Memory(window) => Some(window.life),
+            Self::Ticks(block) => Some(block.life),
+            Self::Spikes(batch) => Some(batch.life),
+            Self::Vitals(vitals) => vitals.life,
+            Self::SamplerDone(report) => Some(report.life),
+            Self::Watched(start) => Some(start.life),
+            _ => None,
+        }
+    }
 }
 
 /// Why a run ended.

@@ -19,6 +19,10 @@
 //! A run ends by reading its own recording back: analysing an old run again and finishing a fresh
 //! one are one code path.
 //!
+//! A *watch* is the same without what stands left of the session: [`runtime::Attacher`] finds what
+//! runs already, [`session::Watch`] samples it without touching it, and the analysis takes each
+//! target on its own, as if it were the only one ([`analysis::Watched`]).
+//!
 //! # Rooms, in the order in which data flows
 //!
 //! | module | it holds |
@@ -32,6 +36,7 @@
 //! | [`runtime`] | where the target runs: Docker, or a cgroup of our own |
 //! | [`sample`] | the sampler's thread, windows, the flight recorder, vitals |
 //! | [`load`] | connections, workers, steps, payloads, histograms |
+//! | [`helper`] | the sampler and the load in a container of our own, and the talk with it |
 //! | [`record`] | the run directory: append-only, readable after a kill and while running |
 //! | [`judge`] | pure and incremental: spikes, threshold rules |
 //! | [`session`] | one run: the only place that starts its threads and tasks; one select loop |
@@ -62,6 +67,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod clock;
 pub mod event;
+pub mod helper;
 pub mod judge;
 pub mod live;
 pub mod load;

@@ -3,6 +3,7 @@
 //! On a terminal one line is redrawn in place; elsewhere a line is printed now and then. Driven by
 //! the session's events, and never in its way.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::Moment;
-use crate::event::{Event, Exit, FlowWindow, LifeRole, MemoryWindow, What};
+use crate::event::{Event, Exit, FlowWindow, LifeId, LifeRole, MemoryWindow, WatchStart, What};
 use crate::plan::Outline;
 use crate::units::{Bytes, Human, Limit};
 
@@ -24,12 +25,26 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     limit: Limit,
     started: Moment,
-    phase: Option<(String, Moment)>,
+    /// The phase, and when it ends; a watch may have no end.
+    phase: Option<(String, Option<Moment>)>,
     peak: Bytes,
     memory: Option<MemoryWindow>,
     flow: Option<(Moment, FlowWindow)>,
     shown: Moment,
+    watched: BTreeMap<LifeId, Watched>,
 }
+
+/// How a life stands that is only watched.
+struct Watched {
+    start: WatchStart,
+    limit: Limit,
+    usage: Bytes,
+    peak: Bytes,
+    kills: u64,
+}
+
+/// Targets of a watch that one line has room for.
+const SHOWN_TARGETS: usize = 4;
 
 impl Progress {
     /// Shows progress on `out`; `redraw` where that is a terminal (standard error).
@@ -52,11 +67,15 @@ impl Progress {
             memory: None,
             flow: None,
             shown: Moment::START,
+            watched: BTreeMap::new(),
         }
     }
 
     /// Takes in an event, and shows what it changes.
     pub fn take(&mut self, event: &Event) {
+        if self.take_watched(event) {
+            return;
+        }
         match &event.what {
             What::Life(life) => {
                 self.limit = life.limit;
@@ -83,6 +102,72 @@ impl Progress {
         }
     }
 
+    /// Takes in an event of a life that is only watched; false where it is of another kind.
+    fn take_watched(&mut self, event: &Event) -> bool {
+        if let What::Watched(start) = &event.what {
+            let (start, none) = (start.clone(), Bytes::ZERO);
+            let row = Watched { limit: Limit::Unlimited, usage: none, peak: none, kills: 0, start };
+            self.watched.insert(row.start.life, row);
+            return true;
+        }
+        let Some(id) = event.what.life() else { return false };
+        let Some(row) = self.watched.get_mut(&id) else { return false };
+        let name = &row.start.name;
+        match &event.what {
+            What::Life(life) => {
+                row.limit = life.limit;
+                let (kind, limit) = (row.start.kind.name(), life.limit);
+                let before = row.start.peak_before;
+                let before =
+                    before.map_or_else(String::new, |peak| format!(", peak so far {peak}"));
+                let line = format!("watching {kind} {name}, {limit}{before}");
+                self.say(&line);
+            }
+            // Several sources tell of one kill.
+            What::OomKill(kill) if kill.count.unwrap_or(1) > row.kills => {
+                row.kills = kill.count.unwrap_or(1);
+                let line = format!("  OOM kill in {name}");
+                self.say(&line);
+            }
+            What::Ended { exit, .. } => {
+                let code =
+                    exit.code.map_or_else(String::new, |code| format!(" with exit code {code}"));
+                let line = format!("  {name} ended{code}, charged peak {}", row.peak);
+                self.watched.remove(&id);
+                self.say(&line);
+            }
+            What::Memory(window) => {
+                row.usage = window.usage.last;
+                row.peak = row.peak.max(window.peak);
+                self.stand_watched(event.at);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Shows how the watched targets stand.
+    fn stand_watched(&mut self, now: Moment) {
+        let one = self.watched.len() == 1;
+        let targets = self.watched.values().take(SHOWN_TARGETS).map(|row| {
+            let name = if one { "memory" } else { &row.start.name };
+            let limit = row.limit.bytes();
+            let limit = limit.map_or_else(String::new, |limit| format!(", limit {limit}"));
+            format!("{name} {} (peak {}{limit})", row.usage, row.peak)
+        });
+        let mut line = targets.collect::<Vec<_>>().join(", ");
+        if self.watched.len() > SHOWN_TARGETS {
+            let _ = write!(line, ", {} more", self.watched.len() - SHOWN_TARGETS);
+        }
+        if let Some((name, ends)) = &self.phase {
+            line = match ends {
+                Some(ends) => format!("{name}, {} left: {line}", Human(round(ends.since(now)))),
+                None => format!("{name}: {line}"),
+            };
+        }
+        self.show(line, now);
+    }
+
     /// Prints a line that stays.
     pub fn say(&mut self, text: &str) {
         let clean: String = text.chars().filter(|c| !c.is_control()).collect();
@@ -104,11 +189,18 @@ impl Progress {
 
     fn begin_phase(&mut self, phase: u16, at: Moment) {
         let Some(phase) = self.outline.phases.get(usize::from(phase)) else { return };
-        let length = Human(Duration::from_nanos(phase.length_ns));
-        let line = format!("phase {} ({length})", phase.name);
-        self.phase = Some((phase.name.clone(), at + Duration::from_nanos(phase.length_ns)));
+        let length = Duration::from_nanos(phase.length_ns);
+        let (mut line, mut ends) = (format!("phase {}", phase.name), None);
+        if !length.is_zero() {
+            let _ = write!(line, " ({})", Human(length));
+            ends = Some(at + length);
+        }
+        self.phase = Some((phase.name.clone(), ends));
         self.shown = at;
-        self.say(&line);
+        // Of a watch, which is one phase, the first lines have said enough.
+        if self.watched.is_empty() {
+            self.say(&line);
+        }
     }
 
     fn end_line(&self, exit: Exit) -> String {
@@ -128,7 +220,7 @@ impl Progress {
             let _ = write!(line, ", limit {limit}");
         }
         line.push(')');
-        if let Some((name, ends)) = &self.phase {
+        if let Some((name, Some(ends))) = &self.phase {
             line = format!("{name}, {} left: {line}", Human(round(ends.since(now))));
         }
         if let Some((ended, flow)) = &self.flow {
@@ -138,6 +230,11 @@ impl Progress {
             let rate = flow.counts.ended as f64 / seconds;
             let _ = write!(line, ", {rate:.0}/s, {in_flight} in flight");
         }
+        self.show(line, now);
+    }
+
+    /// Shows a line that the next one takes the place of.
+    fn show(&mut self, line: String, now: Moment) {
         match &self.bar {
             Some(bar) => {
                 bar.set_message(line);
@@ -223,6 +320,54 @@ mod tests {
           ready in 312 ms
         phase bur[31mst (5 s)
           ended by itself with exit code 3, charged peak 0 B
+        ");
+    }
+
+    #[test]
+    fn a_watch_tells_each_target_by_name() {
+        let limits = LimitsOutline { memory: Limit::Unlimited, cpus: None, pids: None };
+        let outline = Outline {
+            name: "test".to_owned(),
+            limits,
+            tick_ns: 1_000_000,
+            window_ns: 100_000_000,
+            settle_ns: 0,
+            phases: vec![PhaseOutline { name: "watch".to_owned(), length_ns: 0, bursts: false }],
+            steps: Vec::new(),
+            thresholds: Vec::new(),
+        };
+        let page = Page::default();
+        let mut progress = Progress::new(outline, Box::new(page.clone()), false);
+        let life = LifeId(0);
+        let start = WatchStart {
+            life,
+            target: 0,
+            name: "web\u{1b}[31m".to_owned(),
+            kind: crate::event::WatchKind::Container,
+            id: None,
+            program: None,
+            group: "/docker/abc".to_owned(),
+            peak_before: Some(Bytes::from_mib(40)),
+        };
+        let limit = Limit::Bytes(Bytes::from_mib(64));
+        let kill =
+            crate::event::OomKill { life, evidence: crate::event::Evidence::Docker, count: None };
+        let exit = Exit { code: Some(137), asked: false };
+        for what in [
+            What::Watched(start),
+            What::Life(LifeStart { life, role: LifeRole::Main, limit }),
+            What::PhaseBegin { phase: 0 },
+            What::OomKill(kill),
+            What::OomKill(kill),
+            What::Ended { life, exit, lifetime_peak: None },
+        ] {
+            progress.take(&Event { at: Moment::from_millis(1), what });
+        }
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        insta::assert_snapshot!(text, @r"
+        watching container web[31m, 64 MiB, peak so far 40 MiB
+          OOM kill in web[31m
+          web[31m ended with exit code 137, charged peak 0 B
         ");
     }
 }

@@ -27,10 +27,16 @@ mod draw;
 mod drive;
 mod error;
 mod exchange;
+mod feed;
 mod pace;
+mod payload;
+mod pool;
+mod reply;
+mod session;
 mod socket;
 mod step;
 mod tally;
+mod template;
 mod worker;
 
 use std::net::SocketAddr;
@@ -42,6 +48,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Sender, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
@@ -52,13 +59,14 @@ use crate::load::drive::Iterations;
 use crate::load::worker::{Command, Setup};
 use crate::plan::{LoadModel, PhasePlan, Plan, TrafficPlan};
 
-pub use error::Error;
+pub use error::{Error, SETUP};
+pub use step::MakeError;
 
 /// Handovers that may wait for the collector, for each worker.
 const HANDOVERS: usize = 64;
 
 /// What is to be driven.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
     /// Scenarios, timeout, seed and bounds.
     pub traffic: Arc<TrafficPlan>,
@@ -126,7 +134,8 @@ impl Engine {
         let (handovers, collected) = sync_channel(HANDOVERS * workers);
         let (spent, spent_seen) = watch::channel(vec![0; job.phases.len()]);
         let (spent, endpoint) = (Arc::new(spent), Arc::new(endpoint));
-        let sources = step::sources(&job.traffic);
+        let common = step::Common::new(&job.traffic);
+        let shared = Arc::default();
         let iterations = iterations(&job.phases);
         let (ready, is_ready) = sync_channel(workers);
         let (mut threads, mut commands, mut emptied) = (Vec::new(), Vec::new(), Vec::new());
@@ -141,13 +150,14 @@ impl Engine {
                 workers: u32::try_from(workers).unwrap_or(u32::MAX),
                 traffic: Arc::clone(&job.traffic),
                 phases: Arc::clone(&job.phases),
-                sources: sources.clone(),
+                common: common.clone(),
                 endpoint: Arc::clone(&endpoint),
                 iterations: iterations.clone(),
                 commands: commands_seen,
                 handovers: handovers.clone(),
                 emptied: emptied_seen,
                 spent: Arc::clone(&spent),
+                shared: Arc::clone(&shared),
             };
             let ready = ready.clone();
             let name = format!("load-{worker}");
@@ -187,14 +197,16 @@ impl Engine {
 
     /// Waits until the loads of a phase are over: their time is up, or all their iterations are
     /// done. Requests of open loads may still be in flight.
-    pub async fn phase_spent(&self, phase: u16) {
+    pub fn phase_spent(&self, phase: u16) -> impl Future<Output = ()> + Send + use<> {
         let workers = self.workers.len();
         let mut spent = self.spent.clone();
-        let is_spent = |spent: &Vec<usize>| {
-            spent.get(usize::from(phase)).is_none_or(|count| *count >= workers)
-        };
-        // An error means that all workers are gone: nothing more will start.
-        let _ = spent.wait_for(is_spent).await;
+        async move {
+            let is_spent = |spent: &Vec<usize>| {
+                spent.get(usize::from(phase)).is_none_or(|count| *count >= workers)
+            };
+            // An error means that all workers are gone: nothing more will start.
+            let _ = spent.wait_for(is_spent).await;
+        }
     }
 
     /// Sends what comes from now on to another place, as after a restart of the target. Idle

@@ -8,22 +8,33 @@
 mod arrivals;
 mod budget;
 mod compile;
+mod load_run;
 mod outline;
 mod rules;
+mod steps;
 mod target;
 mod traffic;
+mod watch;
 
 pub use arrivals::{Schedule, UserCurve};
 pub use budget::Budget;
+pub use load_run::{LOAD_PHASE, LoadRunPlan};
 pub use outline::{LimitsOutline, Outline, PhaseOutline, StepOutline};
 pub use rules::{Aggregate, Bound, Metric, MetricKind, Operator, Rule, RuleError, Tag};
 pub use target::{
-    CargoBuild, EnvVar, OnOom, ReadyCheck, ReadyPlan, SamplingPlan, StartupPlan, StopPlan,
-    TargetLimits, TargetPlan, TargetSource,
+    CargoBuild, EnvVar, KUBELET_PERIOD_US, KubernetesPlan, OnOom, ReadyCheck, ReadyPlan,
+    SamplingPlan, StartupPlan, StopPlan, TargetLimits, TargetPlan, TargetSource,
 };
 pub use traffic::{
-    Arrivals, Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, RateStage,
+    Arrivals, Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, Piece, RateStage,
     ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, Think, TrafficPlan, UserStage,
+};
+pub use watch::{WATCH_PHASE, WatchPlan};
+
+/// What the plan takes from the scenario as it is.
+pub use crate::scenario::{
+    Capture, Check, Constants, Extract, Feed, FeedOrder, Reply, Shape, ShapeKind, Test, Transfer,
+    Wanted, is_template,
 };
 
 /// Everything that one run will do.
@@ -45,6 +56,8 @@ pub struct Plan {
     pub rules: Vec<Rule>,
     /// What to do after an OOM kill.
     pub on_oom: OnOom,
+    /// Whether every raw tick is recorded, not only those of startup and around spikes.
+    pub keep_raw: bool,
     /// Bounds on what the harness itself uses.
     pub budget: Budget,
 }

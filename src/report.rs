@@ -8,6 +8,7 @@
 mod draw;
 mod error;
 mod json;
+mod json_target;
 mod markdown;
 mod panels;
 mod scale;
@@ -15,6 +16,7 @@ mod startup;
 mod summary;
 mod text;
 mod timeline;
+mod watch;
 mod write;
 
 pub use error::Error;

@@ -8,6 +8,7 @@
 //! Who samples and who sends traffic is no concern of this module: it hands out the cgroup, the
 //! address and the network namespace.
 
+mod attach;
 mod build;
 mod docker;
 mod elf;
@@ -24,19 +25,27 @@ mod spawn;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use tokio::sync::mpsc::Receiver;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::watch;
 
-use crate::cgroup::{Hierarchies, Place};
+use crate::cgroup::{Hierarchies, Nest, Place};
 use crate::clock::{Clock, Moment};
 use crate::event::{Event, Exit, GeneratorPath, HostFacts, LifeId, ReleaseBuild};
 use crate::plan::{Budget, ReadyCheck, ReadyPlan, TargetPlan};
 use crate::units::{Bytes, Human, Limit};
 
+pub use attach::{Again, AttachError, Attached, Attacher, Following, Wanted};
 pub use build::Say;
+pub use docker::{Pipe, Stats};
 pub use error::{Error, ErrorKind, explain};
+pub use host::{bare_host_facts, boot_id};
 pub use leftovers::{Leftover, leftovers, remove_leftovers};
+pub use ready::{ReadyProbe, await_ready};
 
 /// Where the user wants the target to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +58,36 @@ pub enum Choice {
     Native,
 }
 
+/// How a container's memory is sampled and its network reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// From here: root on the engine's own host.
+    Direct,
+    /// From a helper container of ours.
+    Helper,
+    /// By reading its cgroup, which can't be changed; requests go through a published port.
+    ReadOnly,
+    /// By the engine's own stats, a reading a second; requests go through a published port.
+    DockerStats,
+}
+
+impl Via {
+    /// The name that recordings and reports use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Helper => "helper",
+            Self::ReadOnly => "read-only",
+            Self::DockerStats => "docker-stats",
+        }
+    }
+}
+
+/// What a readiness check made elsewhere will find: the moment at which the target proved ready,
+/// or what the last try found.
+pub type Proof = BoxFuture<'static, Result<Moment, String>>;
+
 /// Where the target runs.
 #[derive(Debug)]
 pub struct Runtime {
@@ -56,6 +95,8 @@ pub struct Runtime {
     notes: Vec<String>,
     run_id: String,
     budget: Budget,
+    /// The host of the containers, where a helper told of it.
+    host: Option<HostFacts>,
 }
 
 #[derive(Debug)]
@@ -100,6 +141,19 @@ impl Built {
     }
 }
 
+/// A life that is to come.
+#[derive(Debug)]
+pub struct NewLife<'a> {
+    /// Its identity.
+    pub life: LifeId,
+    /// Its name in files and containers.
+    pub name: &'a str,
+    /// Its memory limit.
+    pub limit: Limit,
+    /// Cgroups made for it elsewhere; without them it gets some of its own where that can be.
+    pub nest: Option<Nest>,
+}
+
 /// A life whose place is known and which has not started.
 #[derive(Debug)]
 pub struct Prepared {
@@ -122,6 +176,7 @@ enum PreparedKind {
 pub struct Target {
     life: LifeId,
     address: SocketAddr,
+    pid: Option<i32>,
     netns: Option<OwnedFd>,
     path: GeneratorPath,
     cgroup_dirs: Vec<PathBuf>,
@@ -150,6 +205,12 @@ impl Target {
         self.address
     }
 
+    /// Its first process, as its host numbers it; none where it is gone already.
+    #[must_use]
+    pub const fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
     /// Its network namespace, where we may enter it.
     #[must_use]
     pub fn netns(&self) -> Option<OwnedFd> {
@@ -168,6 +229,12 @@ impl Target {
         self.cgroup_dirs.clone()
     }
 
+    /// Counts the bytes that it prints, as long as it runs.
+    #[must_use]
+    pub fn log_bytes(&self) -> Arc<AtomicU64> {
+        self.output.count()
+    }
+
     /// What the runtime tells of it, once: its start, kills, its end.
     pub const fn take_events(&mut self) -> Option<Receiver<Event>> {
         self.events.take()
@@ -175,18 +242,18 @@ impl Target {
 }
 
 impl Runtime {
-    /// Finds a runtime of the wanted kind.
+    /// Finds a runtime of the wanted kind. Before a Docker target is prepared, one of the
+    /// `reach_…` must say how its cgroup and network are got at; until then only the engine's own
+    /// stats are.
     ///
     /// # Errors
     /// When there is none: no engine answers, or cgroups can't be made.
     pub async fn connect(choice: Choice, run_id: &str, budget: &Budget) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let kind = match choice {
-            Choice::Docker => {
-                Kind::Docker(Box::new(docker::Docker::connect(run_id, &mut notes).await?))
-            }
+            Choice::Docker => Kind::Docker(Box::new(docker::Docker::connect(run_id).await?)),
             Choice::Native => Kind::Native(native::Native::new(run_id, &mut notes)?),
-            Choice::Auto => match docker::Docker::connect(run_id, &mut notes).await {
+            Choice::Auto => match docker::Docker::connect(run_id).await {
                 Ok(docker) => Kind::Docker(Box::new(docker)),
                 Err(no_docker) => {
                     let native = native::Native::new(run_id, &mut notes);
@@ -195,7 +262,8 @@ impl Runtime {
                 }
             },
         };
-        Ok(Self { kind, notes, run_id: run_id.to_owned(), budget: *budget })
+        let run_id = run_id.to_owned();
+        Ok(Self { kind, notes, run_id, budget: *budget, host: None })
     }
 
     /// `docker` or `native`.
@@ -216,7 +284,7 @@ impl Runtime {
     /// What is known of this host.
     #[must_use]
     pub fn host_facts(&self) -> HostFacts {
-        let mut facts = host::facts();
+        let mut facts = self.host.clone().unwrap_or_else(bare_host_facts);
         if let Kind::Docker(docker) = &self.kind {
             facts.docker = docker.version();
             facts.cgroup_driver = docker.cgroup_driver();
@@ -224,19 +292,119 @@ impl Runtime {
         facts
     }
 
-    /// Which cgroup version accounts for memory: `v1` or `v2`.
+    /// Which cgroup version accounts for memory: `v1`, `v2`, or `unknown` where it can't be seen.
     #[must_use]
-    pub const fn cgroup_version(&self) -> &'static str {
-        match self.hierarchies().version() {
-            crate::cgroup::Version::V1 => "v1",
-            crate::cgroup::Version::V2 => "v2",
+    pub fn cgroup_version(&self) -> &'static str {
+        match self.hierarchies().map(Hierarchies::version) {
+            Some(crate::cgroup::Version::V1) => "v1",
+            Some(crate::cgroup::Version::V2) => "v2",
+            None => "unknown",
         }
     }
 
-    const fn hierarchies(&self) -> &Hierarchies {
+    const fn hierarchies(&self) -> Option<&Hierarchies> {
         match &self.kind {
             Kind::Docker(docker) => docker.hierarchies(),
-            Kind::Native(native) => native.hierarchies(),
+            Kind::Native(native) => Some(native.hierarchies()),
+        }
+    }
+
+    /// Where cgroups of ours may be that are ours to remove.
+    const fn own_hierarchies(&self) -> Option<&Hierarchies> {
+        match &self.kind {
+            Kind::Docker(docker) if docker.is_direct() => docker.hierarchies(),
+            Kind::Docker(_) => None,
+            Kind::Native(native) => Some(native.hierarchies()),
+        }
+    }
+
+    /// The best way to its targets' memory and network that can be had without trying a helper.
+    #[must_use]
+    pub fn best_via(&self) -> Via {
+        match &self.kind {
+            Kind::Native(_) => Via::Direct,
+            Kind::Docker(docker) if docker.is_in_reach() => Via::Direct,
+            Kind::Docker(_) => Via::Helper,
+        }
+    }
+
+    /// What is left where a helper can't be had.
+    #[must_use]
+    pub fn via_without_helper(&self) -> Via {
+        match &self.kind {
+            Kind::Docker(docker) if docker.is_readable() => Via::ReadOnly,
+            Kind::Docker(_) => Via::DockerStats,
+            Kind::Native(_) => Via::Direct,
+        }
+    }
+
+    /// Starts a helper container and gives the talk with it.
+    ///
+    /// # Errors
+    /// When there is no Docker, or it refuses.
+    pub async fn start_helper(&self) -> Result<Pipe, Error> {
+        match &self.kind {
+            Kind::Docker(docker) => docker.start_helper().await,
+            Kind::Native(_) => Err(Error::NeedsDocker { what: "a helper container" }),
+        }
+    }
+
+    /// Whether containers can be started below cgroups of ours.
+    #[must_use]
+    pub fn takes_parents(&self) -> bool {
+        matches!(&self.kind, Kind::Docker(docker) if docker.takes_parents())
+    }
+
+    /// Handles cgroups and networks from here.
+    ///
+    /// # Errors
+    /// When there are no cgroups to be seen.
+    pub fn reach_directly(&mut self) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Docker(docker) => docker.reach_directly(&mut self.notes),
+            Kind::Native(_) => Ok(()),
+        }
+    }
+
+    /// Leaves cgroups and networks to a helper, whose host is this and has these cgroups.
+    pub fn reach_by_helper(&mut self, hierarchies: Hierarchies, host: HostFacts) {
+        self.host = Some(host);
+        if let Kind::Docker(docker) = &mut self.kind {
+            docker.reach_by_helper(hierarchies, &mut self.notes);
+        }
+    }
+
+    /// Only reads cgroups from here.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn reach_to_read(&mut self) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Docker(docker) => docker.reach_to_read(&mut self.notes),
+            Kind::Native(_) => Ok(()),
+        }
+    }
+
+    /// Only asks the engine.
+    pub fn reach_by_stats(&mut self) {
+        if let Kind::Docker(docker) = &mut self.kind {
+            docker.reach_by_stats();
+        }
+    }
+
+    /// Follows the engine's own stats of a target.
+    #[must_use]
+    pub fn follow_stats(
+        &self,
+        target: &Target,
+        clock: &Clock,
+        events: Sender<Event>,
+    ) -> Option<Stats> {
+        match (&self.kind, &target.inner) {
+            (Kind::Docker(docker), TargetKind::Docker(running)) => {
+                Some(docker.follow_stats(running.id(), target.life, clock, events))
+            }
+            _ => None,
         }
     }
 
@@ -265,11 +433,10 @@ impl Runtime {
         &self,
         built: &Built,
         target: &TargetPlan,
-        life: LifeId,
-        name: &str,
-        limit: Limit,
+        new: NewLife<'_>,
         clock: &Clock,
     ) -> Result<Prepared, Error> {
+        let NewLife { life, name, limit, nest } = new;
         let pattern = match &target.ready.check {
             ReadyCheck::Log { pattern } => Some(pattern.clone()),
             ReadyCheck::Http { .. } | ReadyCheck::Tcp => None,
@@ -278,7 +445,7 @@ impl Runtime {
         let output = output::Output::create(&log, &self.budget, pattern, clock)?;
         let (place, inner) = match &self.kind {
             Kind::Docker(docker) => {
-                let (place, created) = docker.create(built, target, name, limit).await?;
+                let (place, created) = docker.create(built, target, name, limit, nest).await?;
                 (place, PreparedKind::Docker(created))
             }
             Kind::Native(native) => {
@@ -323,7 +490,8 @@ impl Runtime {
         }
     }
 
-    /// Waits until the target is ready. Gives the moment at which it proved so.
+    /// Waits until the target is ready, by `proof` where the check is made elsewhere. Gives the
+    /// moment at which it proved so.
     ///
     /// # Errors
     /// When it ends before, or is not ready in time.
@@ -332,15 +500,19 @@ impl Runtime {
         target: &Target,
         plan: &ReadyPlan,
         clock: &Clock,
+        proof: Option<Proof>,
     ) -> Result<Moment, Error> {
-        let mut probing = ready::Probing::start(ready::Probe {
-            check: plan.check.clone(),
-            address: target.address,
-            netns: target.netns(),
-            proxied: target.path == GeneratorPath::Published,
-            output: target.output.clone(),
-            clock: clock.clone(),
-        })?;
+        let mut proving = match proof {
+            Some(proof) => Proving::Elsewhere(proof),
+            None => Proving::Here(ready::Probing::start(ready::Probe {
+                check: plan.check.clone(),
+                address: target.address,
+                netns: target.netns(),
+                proxied: target.path == GeneratorPath::Published,
+                output: Some(target.output.clone()),
+                clock: clock.clone(),
+            })?),
+        };
         let mut ended = target.ended.clone();
         let has_ended = async {
             match ended.wait_for(Option::is_some).await {
@@ -348,19 +520,22 @@ impl Runtime {
                 Err(_) => None,
             }
         };
-        tokio::select! {
-            at = probing.ready() => Ok(at),
+        let within = plan.within + proving.grace();
+        let not_ready = |check: String| Error::NotReady {
+            within: Human(plan.within).to_string(),
+            check,
+            log: target.output.quote(),
+        };
+        let waited = tokio::select! {
+            found = proving.ready() => Some(found),
             exit = has_ended => {
                 let code = exit.and_then(|exit| exit.code);
                 let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
-                Err(Error::EndedEarly { code, log: target.output.quote() })
+                return Err(Error::EndedEarly { code, log: target.output.quote() });
             }
-            () = tokio::time::sleep(plan.within) => Err(Error::NotReady {
-                within: Human(plan.within).to_string(),
-                check: probing.last_try(),
-                log: target.output.quote(),
-            }),
-        }
+            () = tokio::time::sleep(within) => None,
+        };
+        waited.unwrap_or_else(|| Err(proving.last_try())).map_err(not_ready)
     }
 
     /// Asks the target to stop, as its plan says, and then ends it. Does nothing where it has
@@ -406,11 +581,41 @@ impl Runtime {
     /// When something stays.
     pub async fn clean_up(&self) -> Result<(), Error> {
         let found = match &self.kind {
-            Kind::Docker(docker) => docker.remove_all_of(&self.run_id).await,
+            Kind::Docker(docker) => docker.clean_up().await,
             Kind::Native(_) => Ok(()),
         };
-        let removed = leftovers::forget(self.hierarchies(), &self.run_id).await;
+        let removed = leftovers::forget(self.own_hierarchies(), &self.run_id).await;
         found.and(removed)
+    }
+}
+
+/// Who checks readiness.
+enum Proving {
+    Here(ready::Probing),
+    Elsewhere(Proof),
+}
+
+impl Proving {
+    async fn ready(&mut self) -> Result<Moment, String> {
+        match self {
+            Self::Here(probing) => Ok(probing.ready().await),
+            Self::Elsewhere(proof) => proof.await,
+        }
+    }
+
+    fn last_try(&self) -> String {
+        match self {
+            Self::Here(probing) => probing.last_try(),
+            Self::Elsewhere(_) => "its helper container did not answer".to_owned(),
+        }
+    }
+
+    /// Time for an answer from elsewhere to arrive.
+    const fn grace(&self) -> Duration {
+        match self {
+            Self::Here(_) => Duration::ZERO,
+            Self::Elsewhere(_) => Duration::from_secs(2),
+        }
     }
 }
 

@@ -2,16 +2,19 @@
 //!
 //! It promises that every tick is read or counted as missed, that every charged peak is in the
 //! record with its true height where the kernel lets peaks be reset, and that memory and queue
-//! stay bounded. Ticks leave as windows; raw ticks leave as packed blocks, always in startup and
-//! otherwise only around excursions (see [`FlightRecorder`]). Slow measures come from a second thread
+//! stay bounded. Ticks leave as windows, and packed, a block a window; which blocks are recorded is
+//! decided later. Slow measures come from a second thread
 //! ([`VitalsSampler`]), so that a walk through `/proc` can't delay a tick.
 //!
 //! What the levels mean is in [`crate::event::MemoryWindow`].
 
 mod exec;
-mod flight;
+mod files;
 mod outbox;
 mod pace;
+mod processes;
+mod program;
+mod sockets;
 mod thread;
 mod vitals;
 mod window;
@@ -21,20 +24,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 
 use crate::cgroup::Place;
 use crate::clock::Clock;
 use crate::event::{Event, LifeId};
 use crate::plan::SamplingPlan;
-use crate::units::{Bytes, Limit};
+use crate::units::Limit;
 
-pub use flight::FlightRecorder;
-pub use vitals::VitalsSampler;
+pub use vitals::{VitalsJob, VitalsSampler};
 pub use window::WindowBuilder;
 
 /// What one sampler is to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SamplerJob {
     /// The life that it samples.
     pub life: LifeId,
@@ -42,14 +45,10 @@ pub struct SamplerJob {
     pub place: Place,
     /// Tick and window.
     pub sampling: SamplingPlan,
-    /// Whether every raw tick is kept, not only those around excursions.
-    pub keep_all_ticks: bool,
     /// Whether peaks may be reset. Others who read the same cgroup notice a reset on v1.
     pub may_reset: bool,
     /// The container's memory limit.
     pub limit: Limit,
-    /// How many bytes of packed raw ticks may be kept.
-    pub raw_ticks: Bytes,
 }
 
 /// A sampler at work.

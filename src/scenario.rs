@@ -7,6 +7,7 @@
 
 mod check;
 mod fault;
+mod flow;
 mod load;
 mod quick;
 mod reader;
@@ -17,6 +18,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use fault::{Fault, Faults, Sources};
+pub use flow::{
+    Body, Capture, Check, Constants, Extract, Feed, FeedOrder, Flow, Part, PartContent, Reply,
+    Shape, ShapeKind, Step, Test, Transfer, Wanted, is_template,
+};
 pub use load::{Overrides, load, parse};
 pub use quick::{QuickSource, QuickTarget};
 pub use tree::Place;
@@ -44,6 +49,10 @@ pub struct Scenario {
     pub scenarios: Vec<Flow>,
     /// The phases, in order.
     pub phases: Vec<Phase>,
+    /// Whether an OOM-killed target is started again.
+    pub restarts: bool,
+    /// What templates are given of the harness's surroundings.
+    pub constants: Constants,
     /// Threshold rules as written.
     pub thresholds: Vec<Threshold>,
     /// The texts that places refer to.
@@ -79,10 +88,21 @@ pub struct Target {
     pub cpus: Option<f64>,
     /// Limit on processes and threads.
     pub pids: Option<u32>,
+    /// The limits as Kubernetes would set them.
+    pub kubernetes: Option<Kubernetes>,
     /// The signal that asks it to stop.
     pub stop_signal: String,
     /// How long it has then.
     pub stop_within: Duration,
+}
+
+/// What Kubernetes does beyond a memory limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// The memory that the container requests; none: as much as its limit.
+    pub request: Option<Bytes>,
+    /// Whether the kubelet's `MemoryQoS` is on, which throttles before the limit.
+    pub memory_qos: bool,
 }
 
 /// Where the program comes from.
@@ -146,56 +166,6 @@ pub struct Traffic {
     pub seed: u64,
     /// The most requests in flight.
     pub max_in_flight: usize,
-}
-
-/// What a user does.
-#[derive(Debug, Clone)]
-pub struct Flow {
-    /// Its name.
-    pub name: String,
-    /// Its weight in the mix.
-    pub weight: u32,
-    /// Its steps.
-    pub steps: Vec<Step>,
-}
-
-/// One request.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// Its name in reports.
-    pub label: String,
-    /// The method, in capitals.
-    pub method: String,
-    /// The path with query.
-    pub path: String,
-    /// Header lines.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Body,
-    /// Statuses that count as success; empty: all below 400.
-    pub expect_status: Vec<u16>,
-    /// The pause before it: shortest and longest.
-    pub think: (Duration, Duration),
-}
-
-/// A request's body.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Body {
-    /// None.
-    Empty,
-    /// This text.
-    Text(String),
-    /// This JSON.
-    Json(serde_json::Value),
-    /// A file's content, read when the scenario was.
-    File(PathBuf, Vec<u8>),
-    /// Made up, of drawn size: quantiles and sizes; as JSON or as text.
-    Sized {
-        /// Quantiles in 0..=1 and sizes, both ascending, from 0 to 1.
-        points: Vec<(f64, Bytes)>,
-        /// Whether it is JSON.
-        json: bool,
-    },
 }
 
 /// A phase.

@@ -12,24 +12,35 @@
 
 mod error;
 mod life;
+mod load_run;
 mod phases;
 mod seen;
 mod stop;
+mod survey;
+mod watch;
+mod way;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock::Clock;
-use crate::event::{Event, Finish, What};
+use crate::event::{Event, Finish, LifeId, What};
+use crate::judge::FlightRecorder;
 use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::runtime::{Built, Runtime};
 
 pub use error::Error;
 pub use life::{Life, Opened};
+pub use load_run::LoadRun;
 pub use seen::Seen;
 pub use stop::{StopHandle, StopSignal};
+pub use survey::{Survey, survey};
+pub use watch::{Watch, WatchParts};
+pub use way::{Way, find_way};
 
 /// Is shown each event as it is recorded.
 pub type Observer = Box<dyn FnMut(&Event) + Send>;
@@ -40,6 +51,8 @@ pub struct Parts {
     pub plan: Arc<Plan>,
     /// Where the target runs.
     pub runtime: Arc<Runtime>,
+    /// Who samples memory and sends traffic.
+    pub way: Way,
     /// The target, built.
     pub built: Built,
     /// The run's clock.
@@ -56,6 +69,7 @@ pub struct Parts {
 pub struct Session {
     plan: Arc<Plan>,
     runtime: Arc<Runtime>,
+    way: Way,
     built: Built,
     clock: Clock,
     recorder: Recorder,
@@ -64,7 +78,14 @@ pub struct Session {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
     seen: Seen,
+    flight: FlightRecorder,
+    /// What of an event is recorded; kept for its room.
+    to_record: Vec<Event>,
+    /// What the lives have printed so far, in bytes.
+    log_counters: BTreeMap<LifeId, Arc<AtomicU64>>,
     next_life: u32,
+    /// Lives of the main container so far.
+    main_lives: u32,
 }
 
 /// How waiting for something ended.
@@ -84,9 +105,11 @@ impl Session {
     pub fn new(parts: Parts) -> Self {
         let (sender, receiver) = channel(parts.plan.budget.event_queue);
         let seen = Seen::new(&parts.plan);
+        let flight = FlightRecorder::new(parts.plan.keep_raw, parts.plan.budget.raw_ticks);
         Self {
             plan: parts.plan,
             runtime: parts.runtime,
+            way: parts.way,
             built: parts.built,
             clock: parts.clock,
             recorder: parts.recorder,
@@ -95,8 +118,24 @@ impl Session {
             sender,
             receiver,
             seen,
+            flight,
+            to_record: Vec::new(),
+            log_counters: BTreeMap::new(),
             next_life: 0,
+            main_lives: 0,
         }
+    }
+
+    /// Lets a helper's events come to this session, on its clock.
+    ///
+    /// # Errors
+    /// When the helper can't be reached.
+    pub async fn join_helper(&mut self) -> Result<(), Error> {
+        if let Way::Helper(helper) = self.way.clone() {
+            let (clock, events) = (self.clock.clone(), self.sender.clone());
+            self.during(helper.begin(&clock, events)).await??;
+        }
+        Ok(())
     }
 
     /// The plan of the run.
@@ -120,12 +159,22 @@ impl Session {
     }
 
     /// Takes in one event.
-    async fn take(&mut self, event: Event) -> Result<(), Error> {
+    async fn take(&mut self, mut event: Event) -> Result<(), Error> {
+        if let What::Vitals(vitals) = &mut event.what
+            && let Some(counter) = vitals.life.and_then(|life| self.log_counters.get(&life))
+        {
+            // Who measures need not be who reads the output.
+            vitals.log_bytes = Some(counter.load(Ordering::Relaxed));
+        }
         if !self.seen.take(&event) {
             return Ok(());
         }
         (self.observer)(&event);
-        Ok(self.recorder.record(event).await?)
+        self.flight.take(event, &mut self.to_record);
+        for event in self.to_record.drain(..) {
+            self.recorder.record(event).await?;
+        }
+        Ok(())
     }
 
     /// Waits for `work`, pumping events meanwhile. Never ends early.

@@ -20,13 +20,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("runtime", &["units", "clock", "event", "plan", "cgroup"]),
     ("sample", &["units", "clock", "event", "plan", "cgroup"]),
     ("load", &["units", "clock", "event", "plan"]),
+    ("helper", &["units", "clock", "event", "plan", "cgroup", "runtime", "sample", "load"]),
     ("record", &["units", "clock", "event", "plan"]),
     ("judge", &["units", "clock", "event", "plan"]),
     (
         "session",
         &[
             "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",
-            "record", "judge",
+            "helper", "record", "judge",
         ],
     ),
     ("analysis", &["units", "clock", "event", "plan", "judge"]),
@@ -34,7 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "campaign",
         &[
             "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",
-            "record", "judge", "session", "analysis",
+            "helper", "record", "judge", "session", "analysis",
         ],
     ),
     ("live", &["units", "clock", "event", "plan", "judge"]),
@@ -43,7 +44,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",
-            "record", "judge", "session", "analysis", "campaign", "live", "report",
+            "helper", "record", "judge", "session", "analysis", "campaign", "live", "report",
         ],
     ),
 ];

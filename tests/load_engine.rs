@@ -15,8 +15,9 @@ use highwater::event::{
 };
 use highwater::load::{Endpoint, Engine, Job};
 use highwater::plan::{
-    Arrivals, Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, RateStage,
-    ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, Think, TrafficPlan, UserStage,
+    Arrivals, Body, Burst, BurstForm, Constants, LoadModel, LoadPlan, OpenLoad, PhasePlan,
+    RateStage, Reply, ScenarioChoice, ScenarioPlan, Shape, SizePoints, StepPlan, Think,
+    TrafficPlan, Transfer, UserStage,
 };
 use highwater::units::{Bytes, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -130,6 +131,8 @@ fn step(id: u16, path: &str) -> StepPlan {
         headers: vec![],
         body: Body::Empty,
         expect_status: vec![],
+        reply: Reply::default(),
+        transfer: Transfer::default(),
         think: Think::default(),
     }
 }
@@ -139,7 +142,7 @@ fn post(body: Body) -> StepPlan {
 }
 
 fn scenario(steps: Vec<StepPlan>) -> ScenarioPlan {
-    ScenarioPlan { name: "test".to_owned(), weight: 1, steps }
+    ScenarioPlan { name: "test".to_owned(), weight: 1, steps, ..ScenarioPlan::default() }
 }
 
 fn traffic(steps: Vec<StepPlan>) -> TrafficPlan {
@@ -149,6 +152,7 @@ fn traffic(steps: Vec<StepPlan>) -> TrafficPlan {
         drain: Duration::from_millis(300),
         max_in_flight: 1000,
         scenarios: vec![scenario(steps)],
+        constants: Constants::default(),
     }
 }
 
@@ -489,7 +493,7 @@ async fn drawn_bodies_arrive_whole_and_json_is_json() {
         (0.5, Bytes::from_kib(20)),
         (1.0, Bytes::from_kib(300)),
     ]);
-    let plan = traffic(vec![post(Body::Json(sizes.unwrap()))]);
+    let plan = traffic(vec![post(Body::Json(sizes.unwrap(), Shape::default()))]);
     let outcome = run(plan, vec![phase(open(80.0, vec![], HALF), HALF)], to).await;
     assert_eq!((outcome.total.ended, outcome.total.failed), (40, 0));
     let bodies = seen.bodies.lock().unwrap();

@@ -137,6 +137,39 @@ fn an_oom_kill_fails_with_its_time_and_phase() {
 }
 
 #[test]
+fn a_killed_target_is_started_again_where_the_scenario_says_so() {
+    on_each_runtime(|runtime, bench| {
+        bench.scenario(
+            &["oom", "--after-ms", "1500", "--mib-per-s", "100"],
+            "limits = { memory = \"48MiB\" }\n[startup]\ntrials = 0\n\
+             [[scenario]]\nname = \"get\"\n[[scenario.step]]\nget = \"/\"\n\
+             [[phase]]\nname = \"first\"\nrate = 50\nfor = \"4s\"\n\
+             [[phase]]\nname = \"second\"\nrate = 50\nfor = \"3s\"\n",
+        );
+        let path = bench.path().join("highwater.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("on-oom = \"restart\"\n{text}")).unwrap();
+        let json = bench.run_scenario(runtime).expect_code(1).json();
+        let lives = json["lives"].as_array().unwrap();
+        assert!(lives.len() >= 3, "{lives:#?}");
+        for life in &lives[..lives.len() - 1] {
+            assert_eq!(life["oom_kills"], 1, "{lives:#?}");
+            assert!(bytes(&life["peak_bytes"]) > 40 * MIB, "{lives:#?}");
+        }
+        let starts: Vec<f64> = lives.iter().map(|l| l["start_ms"].as_f64().unwrap()).collect();
+        assert!(starts.is_sorted(), "{starts:?}");
+        assert!(bytes(&json["memory"]["oom_kills"]) >= 2, "{:#}", json["memory"]);
+        for (phase, due) in [(0, 200), (1, 150)] {
+            let traffic = &json["phases"][phase]["traffic"];
+            let (sent, unsent) = (bytes(&traffic["requests"]), bytes(&traffic["unsent"]));
+            // The target's deaths shrink nothing: what can't be sent is counted.
+            assert_eq!(sent + unsent, due, "{traffic:#}");
+            assert!(bytes(&traffic["status"]["200"]) > 20, "{traffic:#}");
+        }
+    });
+}
+
+#[test]
 fn a_kill_in_startup_is_repeated_without_a_limit() {
     on_each_runtime(|runtime, bench| {
         bench.scenario(

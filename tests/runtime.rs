@@ -11,7 +11,7 @@ use highwater::event::{Event, Evidence, LifeId, What};
 use highwater::plan::{
     Budget, ReadyCheck, ReadyPlan, StopPlan, TargetLimits, TargetPlan, TargetSource,
 };
-use highwater::runtime::{Choice, ErrorKind, Runtime, Target};
+use highwater::runtime::{Choice, ErrorKind, NewLife, Runtime, Target};
 use highwater::units::{Bytes, Limit};
 use support::harness::{self, left_behind};
 
@@ -33,6 +33,7 @@ fn plan(args: &[&str]) -> TargetPlan {
             memory: Limit::Bytes(Bytes::from_mib(48)),
             cpus: Some(1.0),
             pids: Some(64),
+            kubernetes: None,
         },
         stop: StopPlan { signal: "SIGTERM".to_owned(), within: Duration::from_secs(5) },
         allow_debug: false,
@@ -52,11 +53,12 @@ async fn start(choice: Choice, args: &[&str]) -> Started {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::start();
     let run_id = format!("{:08x}", rand::random::<u32>());
-    let runtime = Runtime::connect(choice, &run_id, &Budget::default()).await.unwrap();
+    let mut runtime = Runtime::connect(choice, &run_id, &Budget::default()).await.unwrap();
+    runtime.reach_directly().unwrap();
     let plan = plan(args);
     let built = runtime.build(&plan, dir.path(), &|_| {}).await.unwrap();
-    let prepared =
-        runtime.prepare(&built, &plan, LifeId(0), "one", plan.limits.memory, &clock).await.unwrap();
+    let new = NewLife { life: LifeId(0), name: "one", limit: plan.limits.memory, nest: None };
+    let prepared = runtime.prepare(&built, &plan, new, &clock).await.unwrap();
     assert!(!prepared.place.leaf.as_os_str().is_empty());
     let target = runtime.start(prepared).await.unwrap();
     Started { runtime, target, plan, clock, dir }
@@ -111,7 +113,8 @@ async fn a_life_becomes_ready_ends_when_asked_and_leaves_nothing() {
     for choice in choices() {
         let started = start(choice, &["steady", "--base-mib", "20"]).await;
         let ready = &started.plan.ready;
-        let at = started.runtime.wait_ready(&started.target, ready, &started.clock).await.unwrap();
+        let at =
+            started.runtime.wait_ready(&started.target, ready, &started.clock, None).await.unwrap();
         assert!(at <= started.clock.now());
         assert!(started.target.netns().is_some(), "root enters the network namespace");
         let dir = started.dir.path().to_owned();
@@ -132,8 +135,10 @@ async fn an_oom_kill_is_told_of_and_another_kill_is_not_called_one() {
     let _turn = harness::turn();
     for choice in choices() {
         let mut started = start(choice, &["oom", "--at-startup", "--mib-per-s", "400"]).await;
-        let error =
-            started.runtime.wait_ready(&started.target, &started.plan.ready, &started.clock).await;
+        let error = started
+            .runtime
+            .wait_ready(&started.target, &started.plan.ready, &started.clock, None)
+            .await;
         assert!(error.is_err());
         let mut events = started.target.take_events().unwrap();
         let mut seen = Vec::new();
@@ -161,7 +166,7 @@ async fn an_early_end_is_told_with_the_last_lines() {
         let started = start(choice, &["exits", "--code", "7"]).await;
         let error = started
             .runtime
-            .wait_ready(&started.target, &started.plan.ready, &started.clock)
+            .wait_ready(&started.target, &started.plan.ready, &started.clock, None)
             .await
             .unwrap_err();
         let text = error.to_string();

@@ -70,7 +70,12 @@ fn each_mistake_is_told() {
         (target("limits = { memory = 64 }"), "`memory` is a whole number, not a string"),
         (target("limits = { memory = \"64Mb\" }"), "is not a size"),
         (target("limits = { memory = \"1MiB\" }"), "6 MiB"),
-        (target("limits = { like = \"kubernetes\" }"), "`like` is not supported by this version"),
+        (target("limits = { like = \"nomad\" }"), "limits can't be like `nomad`"),
+        (target("limits = { request = \"9MiB\" }"), "this key has a meaning for Kubernetes only"),
+        (
+            target("limits = { memory = \"64MiB\", like = \"kubernetes\", request = \"128MiB\" }"),
+            "the request of 128 MiB is above the limit of 64 MiB",
+        ),
         (target("bin = \"x\""), "several times what to run"),
         (target("ready = { log = \"(\" }"), "no expression"),
         (target("ready = { http = \"health\" }"), "not a path"),

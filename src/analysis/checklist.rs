@@ -5,6 +5,12 @@ use crate::event::ReleaseBuild;
 use crate::plan::Outline;
 use crate::units::Bytes;
 
+const STARTUP: &str = "Was the startup peak captured?";
+const BURSTS: &str = "Did the traffic come in bursts?";
+const SETTLED: &str = "Does memory settle after the load?";
+const PAYLOADS: &str = "Were the payloads of production's size?";
+const ALIGNED: &str = "Are events aligned with spikes?";
+
 /// The whole list, in a fixed order.
 pub(super) fn answers(findings: &Findings, outline: &Outline) -> Vec<CheckItem> {
     vec![
@@ -17,6 +23,26 @@ pub(super) fn answers(findings: &Findings, outline: &Outline) -> Vec<CheckItem> 
         rss(findings),
         aligned(findings),
     ]
+}
+
+/// The answers of a watch where they differ from a run's: traffic is not ours, and what ran before
+/// was not seen.
+pub(super) fn watched(items: &mut [CheckItem], measured: bool) {
+    for row in items {
+        let words = match row.question {
+            BURSTS | PAYLOADS => "a watch sends no traffic; what others sent is not known here",
+            SETTLED if measured => "growth was not judged, nor is the load known",
+            STARTUP => {
+                row.answer = Answer::No;
+                "a watch begins after the start".clone_into(&mut row.evidence);
+                continue;
+            }
+            ALIGNED => "a watch sends no traffic that spikes could go with",
+            _ => continue,
+        };
+        row.answer = Answer::Unknown;
+        words.clone_into(&mut row.evidence);
+    }
 }
 
 fn item(question: &'static str, answer: Answer, evidence: String) -> CheckItem {
@@ -38,7 +64,7 @@ fn release(findings: &Findings) -> CheckItem {
 }
 
 fn startup(findings: &Findings) -> CheckItem {
-    let question = "Was the startup peak captured?";
+    let question = STARTUP;
     let Some(startup) = &findings.startup else {
         return item(question, Answer::No, "no startup trial was run".to_owned());
     };
@@ -48,12 +74,18 @@ fn startup(findings: &Findings) -> CheckItem {
     };
     let limited = startup.trials.iter().filter(|trial| !trial.unlimited);
     let count = limited.count();
-    let evidence = format!("{count} trials in fresh containers, the highest peak {peak}");
+    let cold = match startup.first_was_cold {
+        Some(true) => {
+            "; the first one came from a cold page cache, so compare it with the later ones"
+        }
+        Some(false) | None => "",
+    };
+    let evidence = format!("{count} trials in fresh containers, the highest peak {peak}{cold}");
     item(question, Answer::Yes, evidence)
 }
 
 fn bursts(findings: &Findings, outline: &Outline) -> CheckItem {
-    let question = "Did the traffic come in bursts?";
+    let question = BURSTS;
     let began = |name: &String| findings.phases.iter().any(|phase| phase.name == *name);
     let names: Vec<&str> = outline
         .phases
@@ -69,7 +101,7 @@ fn bursts(findings: &Findings, outline: &Outline) -> CheckItem {
 }
 
 fn settled(findings: &Findings) -> CheckItem {
-    let question = "Does memory settle after the load?";
+    let question = SETTLED;
     let levels = || findings.phases.iter().filter_map(|phase| phase.memory);
     let evidence = match (levels().next(), levels().next_back()) {
         (Some(first), Some(last)) => format!(
@@ -93,7 +125,7 @@ fn limited(findings: &Findings) -> CheckItem {
 }
 
 fn payloads(findings: &Findings, outline: &Outline) -> CheckItem {
-    let question = "Were the payloads of production's size?";
+    let question = PAYLOADS;
     let traffic = || {
         let phases = findings.phases.iter();
         phases.filter_map(|phase| phase.traffic.as_ref())
@@ -127,7 +159,7 @@ fn rss(findings: &Findings) -> CheckItem {
 }
 
 fn aligned(findings: &Findings) -> CheckItem {
-    let question = "Are events aligned with spikes?";
+    let question = ALIGNED;
     match findings.spikes_total {
         None => {
             let evidence = "no raw ticks were kept".to_owned();

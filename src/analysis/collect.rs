@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::TimelineBuilder;
-use super::model::{Findings, GeneratorAccount, Memory, SamplerAccount};
+use super::lives::Lives;
+use super::model::{Composition, Findings, GeneratorAccount, Memory, SamplerAccount};
 use super::phases::Phases;
 use super::spikes::Spikes;
 use super::startup::Trials;
+use super::vitals::Whole;
 use super::{checklist, float, verdict};
 use crate::clock::{Anchor, Moment};
 use crate::event::{
-    Event, Evidence, Finish, GeneratorReport, LifeId, LifeRole, OomKill, RunFacts, SamplerReport,
-    SamplingStart, What,
+    Event, Evidence, Finish, GeneratorReport, LifeId, LifeRole, OomKill, ProgramFacts, RunFacts,
+    SamplerReport, SamplingStart, Vitals, What,
 };
 use crate::judge::{Placed, Places, Thresholds};
 use crate::plan::{Outline, Rule};
@@ -22,17 +24,22 @@ const MOST_NOTES: usize = 100;
 
 /// Takes in events and makes the findings of them.
 #[derive(Debug)]
-pub(super) struct Collector<'a> {
-    outline: &'a Outline,
+pub(super) struct Collector {
+    outline: Outline,
     places: Places,
     thresholds: Thresholds,
     trials: Trials,
     phases: Phases,
     spikes: Spikes,
     timeline: TimelineBuilder,
+    lives: Lives,
     memory: Option<Memory>,
     kills: Kills,
     limit_hits: BTreeMap<LifeId, u64>,
+    /// The last reading of each life: counters move within one life only.
+    vitals: BTreeMap<LifeId, (Moment, Vitals)>,
+    whole: Whole,
+    program: Option<ProgramFacts>,
     samplers: BTreeMap<LifeId, Sampler>,
     generator: Option<GeneratorReport>,
     notes: Vec<String>,
@@ -89,24 +96,28 @@ impl Kills {
     }
 }
 
-impl<'a> Collector<'a> {
-    pub(super) fn new(outline: &'a Outline) -> Self {
+impl Collector {
+    pub(super) fn new(outline: &Outline) -> Self {
         let rules = outline.thresholds.iter().flat_map(|(selector, rules)| {
             // The scenario was checked before it ran: what is no rule now is one of a later
             // version, and can't be judged by this one.
             rules.iter().filter_map(|rule| Rule::parse(selector, rule, false).ok())
         });
         Self {
-            outline,
+            outline: outline.clone(),
             places: Places::default(),
             thresholds: Thresholds::new(rules.collect(), outline),
             trials: Trials::default(),
             phases: Phases::default(),
             spikes: Spikes::default(),
             timeline: TimelineBuilder::new(outline.window_ns),
+            lives: Lives::default(),
             memory: None,
             kills: Kills::default(),
             limit_hits: BTreeMap::new(),
+            vitals: BTreeMap::new(),
+            whole: Whole::default(),
+            program: None,
             samplers: BTreeMap::new(),
             generator: None,
             notes: Vec::new(),
@@ -119,6 +130,7 @@ impl<'a> Collector<'a> {
         let at = event.at;
         self.end = self.end.max(at);
         self.thresholds.feed(event);
+        self.lives.feed(event);
         for placed in self.places.feed(event) {
             self.memory(&placed);
         }
@@ -138,9 +150,14 @@ impl<'a> Collector<'a> {
             What::Ready { life } => self.trials.ready(*life, at),
             What::OomKill(kill) => self.kill(kill, at),
             What::Ticks(block) if self.is_main(block.life) => self.spikes.ticks(block),
-            What::Vitals(vitals) if vitals.life.is_some_and(|life| self.is_main(life)) => {
-                self.phases.vitals(self.places.phase_at(at), at, vitals);
+            What::Spikes(batch) if self.is_main(batch.life) => self.spikes.told(batch),
+            What::Vitals(vitals) => self.vitals(at, vitals),
+            What::Logged { life, bytes } if self.is_main(*life) => {
+                self.whole.logged(*life, bytes.get());
             }
+            What::Layer { life, bytes } if self.is_main(*life) => self.whole.layer(bytes.get()),
+            // The main container's own is the last one; a trial's stands where there is none.
+            What::Program(facts) => self.program = Some(facts.clone()),
             What::Flow(window) => {
                 self.timeline.flow(at, window);
                 self.spikes.flow(at, window);
@@ -163,6 +180,20 @@ impl<'a> Collector<'a> {
 
     fn is_main(&self, life: LifeId) -> bool {
         self.places.role(life) == Some(LifeRole::Main)
+    }
+
+    fn vitals(&mut self, at: Moment, now: &Vitals) {
+        let Some(life) = now.life else { return };
+        self.trials.vitals(life, at, now);
+        if !self.is_main(life) {
+            return;
+        }
+        let before = self.vitals.insert(life, (at, now.clone()));
+        self.phases.vitals(&self.places, before.as_ref(), at, now);
+        self.whole.vitals(life, at, now);
+        if let Some(before) = before {
+            self.timeline.vitals(&before, at, now);
+        }
     }
 
     fn sampling(&mut self, start: &SamplingStart) {
@@ -213,12 +244,23 @@ impl<'a> Collector<'a> {
             oom_kills: 0,
             oom_evidence: BTreeSet::new(),
             limit_hits: None,
+            composition: None,
         });
         if window.peak > memory.peak {
             (memory.peak, memory.peak_at) = (window.peak, window.peak_at);
         }
         memory.rss_peak = memory.rss_peak.max(window.rss.max);
-        memory.unreclaimable_peak = memory.unreclaimable_peak.max(window.unreclaimable_high.max);
+        if window.unreclaimable_high.max > memory.unreclaimable_peak {
+            memory.unreclaimable_peak = window.unreclaimable_high.max;
+            memory.composition = Some(Composition {
+                at,
+                anon: window.rss.max,
+                shmem: window.shmem.max,
+                cache: window.cache.max,
+                working_set: window.working_set.max,
+                kernel: window.kernel,
+            });
+        }
         memory.unreclaimable_peak_low =
             memory.unreclaimable_peak_low.max(window.unreclaimable_low.max);
     }
@@ -229,19 +271,25 @@ impl<'a> Collector<'a> {
             self.memory(&placed);
         }
         let memory = self.memory.take().map(|memory| self.whole(memory));
+        let kills_of = |life| self.kills.rows.get(&life).map_or(0, |row| row.count);
+        let lives = std::mem::take(&mut self.lives).finish(kills_of);
         let spans = self.places.phases();
-        let (spikes, spikes_total) = self.spikes.finish(&self.places, self.outline);
+        let (spikes, spikes_total) = self.spikes.finish(&self.places, &self.outline);
         let mut findings = Findings {
             name: self.outline.name.clone(),
             anchor,
             facts: facts.clone(),
+            program: self.program,
             limit: self.outline.limits.memory,
             verdict: super::Verdict::Pass,
             exit_code: 0,
             reasons: Vec::new(),
             startup: self.trials.finish(),
-            phases: self.phases.finish(spans, self.end, self.outline),
+            phases: self.phases.finish(spans, self.end, &self.outline),
             memory,
+            lives,
+            processes: self.whole.processes(),
+            written: self.whole.written(),
             spikes,
             spikes_total,
             sampler: sampler_account(&self.samplers, &self.places),
@@ -250,8 +298,9 @@ impl<'a> Collector<'a> {
             checklist: Vec::new(),
             notes: self.notes,
             timeline: self.timeline.finish(),
+            watched: Vec::new(),
         };
-        findings.checklist = checklist::answers(&findings, self.outline);
+        findings.checklist = checklist::answers(&findings, &self.outline);
         let phase_at = |at| {
             let phase = self.places.phase_at(at)?;
             let phase = self.outline.phases.get(usize::from(phase));

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::float;
 use crate::clock::{Moment, nanos};
-use crate::event::{Band, FlowWindow, Histogram, MemoryWindow, TrafficWindow};
+use crate::event::{Band, FlowWindow, Histogram, MemoryWindow, TrafficWindow, Vitals};
 use crate::units::Bytes;
 
 /// The most columns of a series; beyond it, columns are merged in pairs.
 const MOST: usize = 1200;
 /// Columns of latency hold a histogram each, so there are fewer.
 const MOST_LATENCY: usize = 400;
+/// Between two readings of vitals that make a column.
+const LEAST_VITALS_NS: u64 = 100_000_000;
 /// Kills and lives that a picture shows.
 const MOST_MARKS: usize = 200;
 
@@ -27,6 +29,8 @@ pub struct Timeline {
     pub flow: Vec<FlowColumn>,
     /// Latency of what ended.
     pub latency: Vec<LatencyColumn>,
+    /// Use of CPU, and waiting.
+    pub vitals: Vec<VitalColumn>,
     /// OOM kills, the first ones.
     pub kills: Vec<Moment>,
 }
@@ -69,6 +73,25 @@ pub struct FlowColumn {
     pub failed: u64,
 }
 
+/// Use of CPU and waiting in one column, each the greatest between two readings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VitalColumn {
+    /// The first reading's time.
+    pub start: Moment,
+    /// The last reading's time.
+    pub end: Moment,
+    /// The life that was read; a column never holds two.
+    pub life: u32,
+    /// CPU time per wall time.
+    pub cores: Option<f64>,
+    /// Share of time in which some task waited for memory, in percent.
+    pub memory: Option<f64>,
+    /// The same for a CPU.
+    pub cpu: Option<f64>,
+    /// The same for I/O.
+    pub io: Option<f64>,
+}
+
 /// Latency in one column: from due to the last byte, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LatencyColumn {
@@ -105,6 +128,21 @@ impl Merge for MemoryColumn {
         if later.peak > self.peak {
             (self.peak, self.peak_at) = (later.peak, later.peak_at);
         }
+        true
+    }
+}
+
+impl Merge for VitalColumn {
+    fn merge(&mut self, later: &Self) -> bool {
+        if self.life != later.life {
+            return false;
+        }
+        let most = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::max);
+        self.end = later.end;
+        self.cores = most(self.cores, later.cores);
+        self.memory = most(self.memory, later.memory);
+        self.cpu = most(self.cpu, later.cpu);
+        self.io = most(self.io, later.io);
         true
     }
 }
@@ -251,6 +289,7 @@ pub(super) struct TimelineBuilder {
     memory: Columns<MemoryColumn>,
     flow: Columns<FlowColumn>,
     latency: Columns<LatencyCounts>,
+    vitals: Columns<VitalColumn>,
     kills: Vec<Moment>,
 }
 
@@ -263,6 +302,7 @@ impl TimelineBuilder {
             memory: Columns::new(MOST, width),
             flow: Columns::new(MOST, width),
             latency: Columns::new(MOST_LATENCY, width),
+            vitals: Columns::new(MOST_LATENCY, width),
             kills: Vec::new(),
         }
     }
@@ -320,6 +360,32 @@ impl TimelineBuilder {
         self.latency.add(middle, counts);
     }
 
+    /// What moved between two readings of one life.
+    pub(super) fn vitals(&mut self, before: &(Moment, Vitals), at: Moment, now: &Vitals) {
+        let (start, before) = before;
+        let ns = at.as_nanos().saturating_sub(start.as_nanos());
+        // Two readings in a row, one of them out of turn: their counters say little.
+        if ns < LEAST_VITALS_NS {
+            return;
+        }
+        self.end = self.end.max(at);
+        let per_ns = |of: fn(&Vitals) -> Option<u64>| {
+            let moved = of(now)?.checked_sub(of(before)?)?;
+            Some(float(moved) / float(ns))
+        };
+        let percent = |of| per_ns(of).map(|us_per_ns| (us_per_ns * 1e5).min(100.0));
+        let column = VitalColumn {
+            start: *start,
+            end: at,
+            life: now.life.map_or(0, |life| life.0),
+            cores: per_ns(|row| row.cpu_ns),
+            memory: percent(|row| row.psi_some_us),
+            cpu: percent(|row| row.cpu_psi_us),
+            io: percent(|row| row.io_psi_us),
+        };
+        self.vitals.add(*start, column);
+    }
+
     pub(super) fn finish(self) -> Timeline {
         fn rows<T>(columns: Columns<T>) -> Vec<T> {
             columns.rows.into_iter().map(|row| row.1).collect()
@@ -332,6 +398,7 @@ impl TimelineBuilder {
             memory: rows(self.memory),
             flow: rows(self.flow),
             latency,
+            vitals: rows(self.vitals),
             kills: self.kills,
         }
     }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::Timeline;
 use crate::clock::{Anchor, Moment};
-use crate::event::{ErrorKind, Evidence, GeneratorPath, PeakMethod, RunFacts, SchedulingClass};
+use crate::event::{
+    ErrorKind, Evidence, Exit, GeneratorPath, IoSource, KernelBands, PeakMethod, ProgramFacts,
+    RunFacts, SchedulingClass, WatchStart,
+};
 use crate::judge::Measured;
 use crate::units::{Bytes, Limit};
 
@@ -17,6 +20,8 @@ pub struct Findings {
     pub anchor: Anchor,
     /// Where it ran, and what was run.
     pub facts: RunFacts,
+    /// What the target's largest process turned out to be; none where none was looked at.
+    pub program: Option<ProgramFacts>,
     /// The target's memory limit.
     pub limit: Limit,
     /// What it all comes to.
@@ -31,6 +36,13 @@ pub struct Findings {
     pub phases: Vec<Phase>,
     /// Memory over the main container's lives.
     pub memory: Option<Memory>,
+    /// The main container's lives, in order.
+    pub lives: Vec<super::LifeFinding>,
+    /// The processes of the main container's lives with the highest RSS, the highest first; none
+    /// where they were not looked at.
+    pub processes: Option<Vec<ProcessPeak>>,
+    /// What the main container's lives have written; none where it was not counted.
+    pub written: Option<Written>,
     /// The largest spikes, by rise, the largest first.
     pub spikes: Vec<SpikeFinding>,
     /// All spikes; none where no raw ticks could show any.
@@ -47,6 +59,28 @@ pub struct Findings {
     pub notes: Vec<String>,
     /// What pictures are drawn from.
     pub timeline: Timeline,
+    /// The targets of a watch, which were not started by us; empty for a run. With several, the
+    /// findings above are those of the one that is worst off: killed, or else with the least
+    /// headroom, or else (without limits) with the highest peak. Verdict, reasons and thresholds
+    /// are those of all.
+    pub watched: Vec<Watched>,
+}
+
+/// A target of a watch.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// What it is.
+    pub start: WatchStart,
+    /// When its watch began.
+    pub began: Moment,
+    /// When and how it ended; none where it outlived the watch.
+    pub ended: Option<(Moment, Exit)>,
+    /// Its lives: 1, and one more for each time that it was started again.
+    pub lives: u32,
+    /// The file of its own picture, where there are several targets.
+    pub timeline: Option<String>,
+    /// What it showed.
+    pub findings: Findings,
 }
 
 /// What a run comes to.
@@ -126,6 +160,9 @@ pub struct Startup {
     pub peak: Option<Bytes>,
     /// The highest settled level of the trials under the limit.
     pub settled: Option<Bytes>,
+    /// Whether the first trial found less of its files in page cache than the later ones; none
+    /// where that is not known.
+    pub first_was_cold: Option<bool>,
 }
 
 /// One startup in a fresh container.
@@ -151,6 +188,10 @@ pub struct Trial {
     pub before_exec: Option<Bytes>,
     /// Whether the kernel OOM-killed it.
     pub killed: bool,
+    /// Page faults until ready that waited for a device.
+    pub major_faults: Option<u64>,
+    /// Page cache charged to it when it was ready: what it was the first to touch.
+    pub cache: Option<Bytes>,
 }
 
 /// One phase.
@@ -187,19 +228,89 @@ pub struct PhaseMemory {
     pub end: Bytes,
 }
 
-/// Slow measures of the target in a phase.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// Slow measures of the target in a phase. What the kernel at hand does not tell is none.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vital {
     /// CPU time per wall time.
     pub cpu_cores: Option<f64>,
+    /// CPU time in user mode per wall time.
+    pub cpu_user_cores: Option<f64>,
+    /// CPU time in the kernel per wall time.
+    pub cpu_system_cores: Option<f64>,
+    /// CPU time per wall time on each core; v1 only.
+    pub cpu_per_core: Option<Vec<f64>>,
     /// Throttled time per wall time, in percent.
     pub throttled_percent: Option<f64>,
+    /// Periods in which the container was throttled.
+    pub throttled_periods: Option<u64>,
+    /// The most processes.
+    pub processes_max: u32,
     /// The most threads.
     pub threads_max: u32,
     /// The most open descriptors.
     pub open_files_max: Option<u32>,
+    /// The most sockets at one reading: TCP by state, then `udp` and `unix`.
+    pub sockets_max: Option<BTreeMap<String, u32>>,
     /// Time in which some task waited for memory, in milliseconds.
     pub psi_some_ms: Option<f64>,
+    /// Time in which all tasks waited for memory, in milliseconds.
+    pub psi_full_ms: Option<f64>,
+    /// Time in which some task waited for a CPU, in milliseconds.
+    pub cpu_psi_ms: Option<f64>,
+    /// Time in which some task waited for I/O, in milliseconds.
+    pub io_psi_ms: Option<f64>,
+    /// Bytes read from block devices.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to block devices.
+    pub written_bytes: Option<u64>,
+    /// Who counted them.
+    pub io_source: Option<IoSource>,
+    /// Read operations on block devices.
+    pub reads: Option<u64>,
+    /// Write operations on block devices.
+    pub writes: Option<u64>,
+    /// Bytes printed.
+    pub log_bytes: Option<u64>,
+    /// Page faults.
+    pub page_faults: Option<u64>,
+    /// Page faults that waited for a device.
+    pub major_faults: Option<u64>,
+    /// Pages read again that had been dropped a short while before.
+    pub refaults: Option<u64>,
+    /// Times that it was slowed down at `memory.high`; v2 only.
+    pub high_events: Option<u64>,
+    /// Times that a charge met the limit.
+    pub max_events: Option<u64>,
+    /// The most swap in use.
+    pub swap_peak: Option<Bytes>,
+}
+
+/// A process and the most resident memory that it was seen with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessPeak {
+    /// Its id on the host.
+    pub pid: i32,
+    /// Its name, when it was last seen.
+    pub name: String,
+    /// The life that it was in.
+    pub life: u32,
+    /// Its greatest RSS.
+    pub rss_peak: Bytes,
+    /// When that was read.
+    pub at: Moment,
+}
+
+/// What the main container's lives have written in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes printed.
+    pub log_bytes: Option<u64>,
+    /// Bytes in the containers' writable layers at their ends.
+    pub layer_bytes: Option<u64>,
+    /// Bytes written to block devices.
+    pub disk_bytes: Option<u64>,
+    /// Who counted those.
+    pub disk_source: Option<IoSource>,
 }
 
 /// Four points of a distribution of times, in milliseconds.
@@ -267,6 +378,24 @@ pub struct StepTraffic {
     pub duration: Option<Times>,
 }
 
+/// What memory was made of in the window of the unreclaimable peak: the greatest value of each in
+/// it, as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Composition {
+    /// When that window ended.
+    pub at: Moment,
+    /// Anonymous memory.
+    pub anon: Bytes,
+    /// tmpfs and shared memory.
+    pub shmem: Bytes,
+    /// Page cache that can be dropped.
+    pub cache: Bytes,
+    /// As the kubelet counts.
+    pub working_set: Bytes,
+    /// Kernel memory and its parts; none where the recording does not tell.
+    pub kernel: Option<KernelBands>,
+}
+
 /// Memory over all lives of the main container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
@@ -288,6 +417,8 @@ pub struct Memory {
     pub oom_evidence: BTreeSet<Evidence>,
     /// Charges that met the limit; none where not known.
     pub limit_hits: Option<u64>,
+    /// What it was made of at the unreclaimable peak.
+    pub composition: Option<Composition>,
 }
 
 /// A spike, and what was going on.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::float;
-use super::model::{Phase, PhaseMemory, StepTraffic, Times, Traffic, Vital};
+use super::model::{Phase, PhaseMemory, StepTraffic, Times, Traffic};
+use super::vitals::VitalSums;
 use crate::clock::Moment;
-use crate::event::{Counts, ErrorKind, Histogram, LifeId, MemoryWindow, TrafficWindow, Vitals};
+use crate::event::{Counts, ErrorKind, Histogram, MemoryWindow, TrafficWindow, Vitals};
+use crate::judge::Places;
 use crate::plan::{Outline, StepOutline};
 
 /// Sums of one phase.
@@ -29,38 +31,6 @@ struct StepSums {
     duration: Histogram,
 }
 
-#[derive(Debug, Default)]
-struct VitalSums {
-    seen: bool,
-    cpu: Moved,
-    throttled: Moved,
-    threads_max: u32,
-    open_files_max: Option<u32>,
-    psi: Moved,
-}
-
-/// By how much a counter moved, and over what time.
-#[derive(Debug, Default)]
-struct Moved {
-    by: u64,
-    ns: u64,
-}
-
-impl Moved {
-    fn add(&mut self, before: Option<u64>, now: Option<u64>, ns: u64) {
-        if let (Some(before), Some(now)) = (before, now)
-            && let Some(by) = now.checked_sub(before)
-        {
-            self.by += by;
-            self.ns += ns;
-        }
-    }
-
-    fn share(&self) -> Option<f64> {
-        (self.ns > 0).then(|| float(self.by) / float(self.ns))
-    }
-}
-
 impl PhaseSums {
     pub(super) fn memory(&mut self, window: &MemoryWindow) {
         let sums = self.memory.get_or_insert(PhaseMemory {
@@ -76,20 +46,6 @@ impl PhaseSums {
         sums.unreclaimable_peak = sums.unreclaimable_peak.max(window.unreclaimable_high.max);
         sums.unreclaimable_peak_low = sums.unreclaimable_peak_low.max(window.unreclaimable_low.max);
         sums.end = window.unreclaimable_high.last;
-    }
-
-    /// Takes in vitals, and what moved since the ones before of the same life.
-    fn vitals(&mut self, before: Option<&(Moment, Vitals)>, at: Moment, now: &Vitals) {
-        let sums = &mut self.vitals;
-        sums.seen = true;
-        sums.threads_max = sums.threads_max.max(now.threads);
-        sums.open_files_max = sums.open_files_max.max(now.open_files);
-        if let Some((then, before)) = before {
-            let ns = at.as_nanos().saturating_sub(then.as_nanos());
-            sums.cpu.add(before.cpu_ns, now.cpu_ns, ns);
-            sums.throttled.add(before.throttled_ns, now.throttled_ns, ns);
-            sums.psi.add(before.psi_some_us, now.psi_some_us, ns);
-        }
     }
 
     pub(super) fn traffic(&mut self, window: &TrafficWindow) {
@@ -110,14 +66,7 @@ impl PhaseSums {
     }
 
     fn finish(self, name: String, start: Moment, end: Moment, steps: &[StepOutline]) -> Phase {
-        let vitals = &self.vitals;
-        let target = vitals.seen.then(|| Vital {
-            cpu_cores: vitals.cpu.share(),
-            throttled_percent: vitals.throttled.share().map(|share| share * 100.0),
-            threads_max: vitals.threads_max,
-            open_files_max: vitals.open_files_max,
-            psi_some_ms: (vitals.psi.ns > 0).then(|| float(vitals.psi.by) / 1e3),
-        });
+        let target = self.vitals.finish();
         Phase {
             name,
             start,
@@ -180,7 +129,6 @@ fn times(histogram: &Histogram) -> Option<Times> {
 #[derive(Debug, Default)]
 pub(super) struct Phases {
     sums: BTreeMap<u16, PhaseSums>,
-    vitals: BTreeMap<LifeId, (Moment, Vitals)>,
 }
 
 impl Phases {
@@ -188,11 +136,20 @@ impl Phases {
         self.sums.entry(phase).or_default()
     }
 
-    pub(super) fn vitals(&mut self, phase: Option<u16>, at: Moment, vitals: &Vitals) {
-        let Some(life) = vitals.life else { return };
-        let before = self.vitals.insert(life, (at, *vitals));
-        if let Some(phase) = phase {
-            self.of(phase).vitals(before.as_ref(), at, vitals);
+    /// Takes in a reading of the main container, and the one before of the same life.
+    pub(super) fn vitals(
+        &mut self,
+        places: &Places,
+        before: Option<&(Moment, Vitals)>,
+        at: Moment,
+        now: &Vitals,
+    ) {
+        let between = before.and_then(|row| places.phase_between(row.0, at));
+        if let Some(phase) = places.phase_at(at).or(between) {
+            self.of(phase).vitals.levels(now);
+        }
+        if let (Some(before), Some(phase)) = (before, between) {
+            self.of(phase).vitals.movement(before, at, now);
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use super::float;
 use super::model::{SpikeFinding, Suspect};
 use crate::clock::Moment;
-use crate::event::{FlowWindow, LifeId, SamplingStart, TickBlock};
-use crate::judge::{Places, Spike, SpikeDetector};
+use crate::event::{FlowWindow, LifeId, SamplingStart, Spike, SpikeBatch, TickBlock};
+use crate::judge::{Places, SpikeDetector};
 use crate::plan::Outline;
 
 /// The spikes that are kept, the largest.
@@ -68,13 +68,27 @@ impl Spikes {
         let Some(watched) = self.watched.get_mut(&block.life) else {
             return;
         };
+        self.any_ticks = true;
+        if watched.start.spikes_told {
+            return;
+        }
         // A damaged block shows no spikes; windows still hold every peak.
         for tick in block.unpack().unwrap_or_default() {
-            self.any_ticks = true;
             watched.detector.tick(&tick, &mut self.found);
         }
         watched.found += self.found.len() as u64;
         self.take_found(block.life);
+    }
+
+    /// Spikes that were found while the run went on.
+    pub(super) fn told(&mut self, batch: &SpikeBatch) {
+        let Some(watched) = self.watched.get_mut(&batch.life) else {
+            return;
+        };
+        watched.found += batch.found.len() as u64 + batch.beyond;
+        self.total += batch.beyond;
+        self.found.extend_from_slice(&batch.found);
+        self.take_found(batch.life);
     }
 
     /// The sampler of a life is done.

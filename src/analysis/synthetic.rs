@@ -11,8 +11,8 @@ use crate::clock::{Anchor, Moment};
 use crate::event::{
     Band, Counts, Event, Evidence, Exit, Finish, FlowWindow, GeneratorPath, GeneratorReport,
     Histogram, HostFacts, LifeId, LifeRole, LifeStart, MemoryWindow, OomKill, PeakMethod,
-    ReleaseBuild, RunFacts, SamplerReport, SamplingStart, SchedulingClass, StepFlow, Tick,
-    TickBlock, TrafficWindow, Vitals, What,
+    ProcessRss, ReleaseBuild, RunFacts, SamplerReport, SamplingStart, SchedulingClass, Sockets,
+    StepFlow, TaskIo, Tick, TickBlock, TrafficWindow, Vitals, What,
 };
 use crate::plan::{LimitsOutline, Outline, PhaseOutline, StepOutline};
 use crate::units::{Bytes, Limit};
@@ -111,12 +111,13 @@ pub(crate) fn facts() -> RunFacts {
         release: ReleaseBuild::Yes,
         release_evidence: "cargo built it with profile release".to_owned(),
         cgroup: "v2".to_owned(),
+        via: "direct".to_owned(),
         host: HostFacts {
             kernel: "6.18.0".to_owned(),
             cpus: 2,
             cgroup_driver: Some("systemd".to_owned()),
             thp: Some("madvise".to_owned()),
-            docker: None,
+            ..HostFacts::default()
         },
     }
 }
@@ -127,6 +128,7 @@ struct Run {
     events: Vec<Event>,
     now: Moment,
     life: u32,
+    seconds: u64,
     requests: u64,
 }
 
@@ -142,6 +144,7 @@ impl Run {
             now: Moment::START,
             life: 0,
             requests: 0,
+            seconds: 0,
         }
     }
 
@@ -160,6 +163,7 @@ impl Run {
             method,
             tick_ns: 1_000_000,
             charge_slack: Bytes::from_kib(504),
+            spikes_told: false,
             unreclaimable_is_range: false,
         }));
         self.window(life, 4, 4, 4, false);
@@ -240,6 +244,7 @@ impl Run {
             unreclaimable_low: band(low),
             unreclaimable_high: high_band,
             limit_hits: Some(0),
+            kernel: None,
             oom_kills: None,
         }));
     }
@@ -361,15 +366,38 @@ impl Run {
     }
 
     fn vitals(&mut self, life: LifeId) {
-        let cpu_ns = Some(self.now.as_nanos() / 2);
-        self.say(What::Vitals(Vitals {
+        self.seconds += 1;
+        let n = self.seconds;
+        let total = |each: u64| Some(n * each);
+        let row = |pid, name: &str, mib| ProcessRss {
+            pid,
+            name: name.to_owned(),
+            rss: Bytes::from_mib(mib),
+        };
+        let tcp = BTreeMap::from([("established".to_owned(), 12), ("listen".to_owned(), 1)]);
+        self.say(What::Vitals(Box::new(Vitals {
             life: Some(life),
-            cpu_ns,
+            cpu_ns: Some(self.now.as_nanos() / 2),
             throttled_ns: Some(0),
-            processes: 1,
+            processes: 2,
             threads: 9,
             open_files: Some(40),
-            psi_some_us: Some(0),
-        }));
+            psi_some_us: Some(n * n * 90),
+            psi_full_us: Some(n * n * 30),
+            cpu_psi_us: total(25_000),
+            io_psi_us: total(1500),
+            cpu_user_ns: Some(self.now.as_nanos() / 4),
+            cpu_system_ns: Some(self.now.as_nanos() / 4),
+            throttled_periods: Some(0),
+            task_io: Some(TaskIo { read_bytes: 4096, written_bytes: n << 20 }),
+            page_faults: total(300),
+            major_faults: Some(2),
+            max_events: Some(0),
+            swap: Some(Bytes::ZERO),
+            sockets: Some(Sockets { tcp, udp: Some(1), unix: Some(0) }),
+            largest: vec![row(4100, "shop-api", 90), row(4101, "worker", 12)],
+            log_bytes: total(2000),
+            ..Vitals::default()
+        })));
     }
 }

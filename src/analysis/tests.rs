@@ -40,7 +40,7 @@ fn a_quiet_run_passes_with_every_part_filled_in() {
     assert_eq!(burst.requests, steps);
     assert_eq!(burst.status.values().sum::<u64>(), burst.requests);
     assert_eq!(burst.failed, 45);
-    let vital = phases[1].target.unwrap();
+    let vital = phases[1].target.as_ref().unwrap();
     assert!((vital.cpu_cores.unwrap() - 0.5).abs() < 0.01);
     assert_eq!(findings.checklist.len(), 8);
 }
@@ -59,6 +59,21 @@ fn each_burst_is_a_spike_with_its_phase_and_suspect() {
     }
     let top = findings.spikes.iter().map(|spike| spike.peak).max();
     assert_eq!(top, findings.memory.map(|memory| memory.peak));
+}
+
+#[test]
+fn spikes_told_while_the_run_went_on_are_those_of_its_ticks() {
+    let script = Script::default();
+    let mut recorder = crate::judge::FlightRecorder::new(false, Bytes::from_mib(64));
+    let mut recorded = Vec::new();
+    for event in script.events() {
+        recorder.take(event, &mut recorded);
+    }
+    let told = analyse(&script.outline(), &facts(), ANCHOR, recorded);
+    let found = script.findings();
+    assert!(found.spikes_total.is_some_and(|total| total > 0));
+    assert_eq!(told.spikes_total, found.spikes_total);
+    assert_eq!(told.spikes, found.spikes);
 }
 
 #[test]
@@ -206,6 +221,12 @@ fn missed_ticks_matter_only_where_peaks_are_sampled() {
     assert_eq!(outcome(&script(PeakMethod::V1Reset)), (Verdict::Pass, 0));
     assert_eq!(outcome(&script(PeakMethod::Lifetime)), (Verdict::Pass, 0));
     assert_eq!(outcome(&script(PeakMethod::Sampled)), (Verdict::Untrusted, 5));
+    let said = |method| {
+        let findings = script(method).findings();
+        findings.reasons.iter().map(|reason| reason.text.clone()).collect::<String>()
+    };
+    assert!(said(PeakMethod::V2Reset).contains("none is lost"));
+    assert!(said(PeakMethod::Lifetime).contains("lesser ones may be missing"));
 }
 
 #[test]

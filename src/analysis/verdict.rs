@@ -6,7 +6,7 @@ use super::model::{Findings, Level, Reason, Trial, Verdict};
 use crate::clock::Moment;
 use crate::event::{Finish, LifeRole, PeakMethod};
 use crate::judge::Measured;
-use crate::plan::{Aggregate, MetricKind};
+use crate::plan::{Aggregate, MetricKind, WATCH_PHASE};
 use crate::units::{Bytes, Limit};
 
 /// Less free than this share of the limit, in percent, is a warning.
@@ -89,7 +89,10 @@ impl Case {
         for row in kills.main() {
             let place = phase_at(row.first).map_or_else(
                 || "outside the phases".to_owned(),
-                |phase| format!("in phase {phase}"),
+                |phase| match phase.as_str() {
+                    WATCH_PHASE => "while it was watched".to_owned(),
+                    phase => format!("in phase {phase}"),
+                },
             );
             let times = match row.count {
                 1 => String::new(),
@@ -222,17 +225,35 @@ impl Case {
         let Some(sampler) = &findings.sampler else {
             return;
         };
+        match sampler.method {
+            Some(PeakMethod::DockerStats) => {
+                let text = "memory comes from Docker's stats, one reading a second: spikes are \
+                            not seen, and the true peak may be far higher";
+                self.say("blind", Level::Warn, text.to_owned(), None);
+            }
+            Some(PeakMethod::Lifetime | PeakMethod::Sampled) => {
+                let text = "peaks can't be reset here: a spike between two ticks is missed where \
+                            it sets no record";
+                self.say("peaks", Level::Info, text.to_owned(), None);
+            }
+            Some(PeakMethod::V1Reset | PeakMethod::V2Reset) | None => {}
+        }
         let due = sampler.ticks + sampler.missed_ticks;
         let missed = 100.0 * float(sampler.missed_ticks) / float(due.max(1));
         if missed <= MOST_MISSED {
             return;
         }
-        let lossy = matches!(sampler.method, Some(PeakMethod::Sampled | PeakMethod::DockerStats));
-        let (level, meaning) = if lossy {
-            self.trouble.untrusted = true;
-            (Level::Fail, "peaks are only sampled: some may be missing")
-        } else {
-            (Level::Info, "peaks are kept by the kernel: none is lost")
+        let (level, meaning) = match sampler.method {
+            Some(PeakMethod::Sampled | PeakMethod::DockerStats) => {
+                self.trouble.untrusted = true;
+                (Level::Fail, "peaks are only sampled: some may be missing")
+            }
+            Some(PeakMethod::Lifetime) => {
+                (Level::Info, "the kernel keeps the highest peak: lesser ones may be missing")
+            }
+            Some(PeakMethod::V1Reset | PeakMethod::V2Reset) | None => {
+                (Level::Info, "peaks are kept by the kernel: none is lost")
+            }
         };
         let text = format!("the sampler missed {missed:.1} % of its ticks; {meaning}");
         self.say("sampler", level, text, None);

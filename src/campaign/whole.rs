@@ -8,7 +8,7 @@ use crate::event::{Finish, RunFacts};
 use crate::plan::Plan;
 use crate::record::{Header, Recorder, RunDirectory};
 use crate::runtime::{Built, Runtime};
-use crate::session::{Error, Observer, Parts, Session, StopSignal};
+use crate::session::{Error, Observer, Parts, Session, StopSignal, Way};
 
 /// What one run works with.
 pub struct Job {
@@ -16,6 +16,10 @@ pub struct Job {
     pub plan: Arc<Plan>,
     /// Where the target runs.
     pub runtime: Arc<Runtime>,
+    /// Who samples memory and sends traffic.
+    pub way: Way,
+    /// What the reader of the report should know of that.
+    pub notes: Vec<String>,
     /// The target, built.
     pub built: Built,
     /// The run's id, which labels everything that it makes.
@@ -41,20 +45,22 @@ pub async fn run(job: Job) -> Result<Finish, Error> {
     let header =
         Header { anchor: job.clock.anchor(), outline: job.plan.outline(), facts: facts(&job) };
     let recorder = Recorder::create(&job.directory, &header, &job.plan.budget)?;
-    let notes = job.runtime.notes();
+    let notes = [job.runtime.notes(), job.notes].concat();
     let mut session = Session::new(Parts {
         plan: job.plan,
         runtime: job.runtime,
+        way: job.way,
         built: job.built,
         clock: job.clock,
         recorder,
         stop: job.stop,
         observer: job.observer,
     });
+    session.join_helper().await?;
     for note in notes {
         session.note(note).await?;
     }
-    let finish = match steps(&mut session, job.startup_only).await {
+    let finish = match Box::pin(steps(&mut session, job.startup_only)).await {
         Ok(finish) => finish,
         Err(error) => {
             // What was measured so far is kept: the recording ends with the reason.
@@ -74,7 +80,7 @@ async fn steps(session: &mut Session, startup_only: bool) -> Result<Finish, Erro
     if startup_only || session.plan().phases.is_empty() {
         return Ok(Finish::Completed);
     }
-    session.run_phases().await
+    Box::pin(session.run_phases()).await
 }
 
 fn facts(job: &Job) -> RunFacts {
@@ -88,5 +94,6 @@ fn facts(job: &Job) -> RunFacts {
         release_evidence: job.built.release_evidence().to_owned(),
         cgroup: job.runtime.cgroup_version().to_owned(),
         host,
+        via: job.way.via().name().to_owned(),
     }
 }

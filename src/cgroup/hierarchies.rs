@@ -3,13 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Version};
 
 /// One mounted hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Mount {
     /// Where its root is seen.
     point: PathBuf,
+    /// The group that is seen there: `/`, unless only a part of the hierarchy is mounted.
+    root: String,
     /// v1 controllers; empty for the unified hierarchy.
     controllers: Vec<String>,
     unified: bool,
@@ -19,7 +23,7 @@ struct Mount {
 ///
 /// On a hybrid host both versions are mounted: memory belongs to v1 where a v1 hierarchy has the
 /// controller, whatever the unified one looks like.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hierarchies {
     mounts: Vec<Mount>,
     memory: usize,
@@ -70,6 +74,28 @@ impl Hierarchies {
         self.version
     }
 
+    /// How hierarchies are mounted: `v1`, `v2`, or `hybrid` where the unified one stands beside
+    /// those of v1, one of which accounts for memory.
+    #[must_use]
+    pub fn layout(&self) -> &'static str {
+        match self.version {
+            Version::V2 => "v2",
+            Version::V1 if self.mounts.iter().any(|mount| mount.unified) => "hybrid",
+            Version::V1 => "v1",
+        }
+    }
+
+    /// The directories of a group in the hierarchies that limit nothing and only count: I/O on v1,
+    /// pressure in the unified one of a hybrid host.
+    #[must_use]
+    pub fn counting_dirs(&self, group: &str) -> Vec<PathBuf> {
+        let counts = |mount: &&Mount| {
+            mount.unified || mount.controllers.iter().any(|controller| controller == "blkio")
+        };
+        let mounts = self.mounts.iter().filter(|_| self.version == Version::V1).filter(counts);
+        mounts.map(|mount| join(&mount.point, group)).collect()
+    }
+
     /// The directory of a group (`/a/b`) in the hierarchy that accounts for memory.
     #[must_use]
     pub fn memory_dir(&self, group: &str) -> PathBuf {
@@ -101,6 +127,39 @@ impl Hierarchies {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         group_in(&text, self.version)
     }
+
+    /// Where the hierarchy that accounts for memory is mounted.
+    #[must_use]
+    pub fn memory_root(&self) -> &Path {
+        &self.mounts[self.memory].point
+    }
+
+    /// A group as it is below the mounts, for one that `/proc/PID/cgroup` tells of: less the part
+    /// above what is mounted here. None where it lies outside.
+    #[must_use]
+    pub fn below_mount(&self, group: &str) -> Option<String> {
+        let root = self.mounts[self.memory].root.trim_end_matches('/');
+        let rest = group.strip_prefix(root)?;
+        let inside = rest.is_empty() || rest.starts_with('/');
+        (inside && !rest.split('/').any(|part| part == "..")).then(|| match rest {
+            "" => "/".to_owned(),
+            rest => rest.to_owned(),
+        })
+    }
+
+    /// The group that a directory is, where it lies in the hierarchy that accounts for memory.
+    #[must_use]
+    pub fn group_at(&self, dir: &Path) -> Option<String> {
+        let below = dir.strip_prefix(self.memory_root()).ok()?;
+        Some(format!("/{}", below.to_str()?.trim_matches('/')))
+    }
+
+    /// The same group in the hierarchy that accounts for memory, for a directory in another one.
+    #[must_use]
+    pub fn elsewhere(&self, dir: &Path) -> Option<PathBuf> {
+        let mount = self.mounts.iter().find(|mount| dir.starts_with(&mount.point))?;
+        Some(self.memory_root().join(dir.strip_prefix(&mount.point).ok()?))
+    }
 }
 
 fn join(point: &Path, group: &str) -> PathBuf {
@@ -111,7 +170,8 @@ fn join(point: &Path, group: &str) -> PathBuf {
 /// See `proc_pid_mountinfo(5)`.
 fn parse_mount(line: &str) -> Option<Mount> {
     let (before, after) = line.split_once(" - ")?;
-    let point = unescape(before.split(' ').nth(4)?);
+    let mut places = before.split(' ').skip(3).map(unescape);
+    let (root, point) = (places.next()?, places.next()?);
     let mut fields = after.split(' ');
     let unified = match fields.next()? {
         "cgroup2" => true,
@@ -124,7 +184,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
     } else {
         options.split(',').filter(|name| !matches!(*name, "rw" | "ro")).map(str::to_owned).collect()
     };
-    Some(Mount { point: PathBuf::from(point), controllers, unified })
+    Some(Mount { point: PathBuf::from(point), root, controllers, unified })
 }
 
 /// Spaces and such stand as octal escapes in mountinfo.
@@ -165,6 +225,8 @@ mod tests {
             Path::new("/sys/fs/cgroup/cpu,cpuacct/x")
         );
         assert_eq!(found.all_dirs("/x").len(), 3);
+        assert_eq!(found.layout(), "hybrid");
+        assert_eq!(found.counting_dirs("/x"), [Path::new("/sys/fs/cgroup/unified/x")]);
     }
 
     #[test]
@@ -174,6 +236,23 @@ mod tests {
         assert_eq!(found.unwrap().version(), Version::V2);
         let without = Hierarchies::from_mountinfo(text, |_| "cpuset cpu".to_owned());
         assert!(matches!(without, Err(Error::NoMemory)));
+    }
+
+    #[test]
+    fn finds_a_group_where_only_a_part_is_mounted() {
+        let text = "36 30 0:29 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
+        let found = Hierarchies::from_mountinfo(text, |_| String::new()).unwrap();
+        assert_eq!(found.below_mount("/docker/abc/x").as_deref(), Some("/x"));
+        assert_eq!(found.below_mount("/docker/abc").as_deref(), Some("/"));
+        assert_eq!(found.below_mount("/docker/abcdef"), None);
+        let whole = Hierarchies::from_mountinfo(HYBRID, |_| String::new()).unwrap();
+        assert_eq!(whole.below_mount("/a/b").as_deref(), Some("/a/b"));
+        assert_eq!(whole.below_mount("/../b"), None, "outside of our namespace");
+        let dir = Path::new("/sys/fs/cgroup/memory/a/b");
+        assert_eq!(whole.group_at(dir).as_deref(), Some("/a/b"));
+        let other = Path::new("/sys/fs/cgroup/cpu,cpuacct/a/b");
+        assert_eq!(whole.group_at(other), None);
+        assert_eq!(whole.elsewhere(other).as_deref(), Some(dir));
     }
 
     #[test]

@@ -89,8 +89,9 @@ impl TickReader {
     /// Opens the files of nested cgroups, outermost first; the level is read from the innermost.
     ///
     /// Reading a mark and resetting it are two steps, and a spike between them would be lost.
-    /// So there are always two marks, read and reset in turn, of which the larger counts: on v1
-    /// those of two nested cgroups, on v2 two descriptors of one file.
+    /// So there are two marks, those of two nested cgroups, read and reset in turn, of which the
+    /// larger counts. Two descriptors of one v2 file won't do: a reset by one takes the spike from
+    /// the other too (seen on Linux 6.12). With one cgroup only, the gap stays.
     ///
     /// # Errors
     /// When the level can't be read.
@@ -101,10 +102,7 @@ impl TickReader {
             Version::V2 => ("memory.current", "memory.peak"),
         };
         let usage = NumberFile::open(&inner.join(level))?;
-        let marks: Vec<_> = match version {
-            Version::V1 => nested.iter().rev().take(2).map(|dir| dir.join(mark)).collect(),
-            Version::V2 => vec![inner.join(mark); 2],
-        };
+        let marks: Vec<_> = nested.iter().rev().take(2).map(|dir| dir.join(mark)).collect();
         let resettable = |path: &std::path::PathBuf| {
             let file = NumberFile::open_writable(path)?;
             // On v2 before 6.12 opening for writing succeeds and only the write is refused.
@@ -171,6 +169,23 @@ pub struct Parts {
     pub kernel_high: Bytes,
     /// Kernel memory that surely is reclaimable.
     pub kernel_reclaimable: Bytes,
+    /// All kernel memory, with socket buffers.
+    pub kernel: Bytes,
+    /// What it is made of, where that is told apart.
+    pub kernel_split: Option<KernelSplit>,
+    /// Whether kernel memory is told incompletely: v2 before Linux 5.18.
+    pub kernel_has_gaps: bool,
+}
+
+/// Parts of kernel memory that v2 tells apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KernelSplit {
+    /// Slab that can't be reclaimed (since Linux 4.6).
+    pub slab: Option<Bytes>,
+    /// Socket buffers (since Linux 4.5).
+    pub sock: Option<Bytes>,
+    /// Page tables (since Linux 5.11).
+    pub page_tables: Option<Bytes>,
 }
 
 impl Parts {
@@ -180,10 +195,13 @@ impl Parts {
         self.anon + self.shmem + self.kernel_low
     }
 
-    /// What the kernel can't drop without swap, at most.
+    /// What the kernel can't drop without swap, at most, at a level of `usage`. The statistics may
+    /// lag behind the level after memory was given back; where they have gaps, all that is not
+    /// surely reclaimable counts.
     #[must_use]
-    pub fn unreclaimable_high(&self) -> Bytes {
-        self.anon + self.shmem + self.kernel_high
+    pub fn unreclaimable_high(&self, usage: Bytes) -> Bytes {
+        let told = (self.anon + self.shmem + self.kernel_high).min(usage);
+        if self.kernel_has_gaps { told.max(usage - self.reclaimable()) } else { told }
     }
 
     /// What the kernel can drop.
@@ -199,6 +217,8 @@ pub struct PartsReader {
     version: Version,
     stat: File,
     kernel: Option<NumberFile>,
+    /// Kept, so that a reading touches no more of it than the file is long.
+    buffer: Box<[u8; BUFFER]>,
 }
 
 impl PartsReader {
@@ -212,21 +232,21 @@ impl PartsReader {
             Version::V1 => NumberFile::open(&dir.join("memory.kmem.usage_in_bytes")).ok(),
             Version::V2 => None,
         };
-        Ok(Self { version, stat, kernel })
+        Ok(Self { version, stat, kernel, buffer: Box::new([0; BUFFER]) })
     }
 
     /// Reads the parts. They may be some hundred KiB behind: the kernel gathers them by CPU.
     ///
     /// # Errors
     /// When a file can't be read; see [`is_gone`].
-    pub fn read(&self) -> io::Result<Parts> {
-        let mut buffer = [0; BUFFER];
-        let length = self.stat.read_at(&mut buffer, 0)?;
+    pub fn read(&mut self) -> io::Result<Parts> {
+        let length = self.stat.read_at(&mut *self.buffer, 0)?;
+        let text = &self.buffer[..length];
         match self.version {
-            Version::V2 => Ok(parse::stat_v2(&buffer[..length])),
+            Version::V2 => Ok(parse::stat_v2(text)),
             Version::V1 => {
                 let kernel = self.kernel.as_ref().map_or(Ok(0), NumberFile::read)?;
-                Ok(parse::stat_v1(&buffer[..length], Bytes::new(kernel)))
+                Ok(parse::stat_v1(text, Bytes::new(kernel)))
             }
         }
     }
@@ -250,8 +270,8 @@ pub struct LimitReader(LimitFiles);
 
 #[derive(Debug)]
 enum LimitFiles {
-    /// `memory.failcnt` and `memory.oom_control`.
-    V1 { hits: File, control: File },
+    /// `memory.failcnt`, `memory.memsw.failcnt` and `memory.oom_control`.
+    V1 { hits: File, with_swap: Option<File>, control: File, limits: Option<[NumberFile; 2]> },
     /// `memory.events`.
     V2 { events: File },
 }
@@ -265,10 +285,25 @@ impl LimitReader {
         Ok(Self(match version {
             Version::V1 => LimitFiles::V1 {
                 hits: File::open(dir.join("memory.failcnt"))?,
+                // With swap off both limits are one, and the one that counts swap is met first.
+                with_swap: File::open(dir.join("memory.memsw.failcnt")).ok(),
                 control: File::open(dir.join("memory.oom_control"))?,
+                limits: both_limits(dir).ok(),
             },
             Version::V2 => LimitFiles::V2 { events: File::open(dir.join("memory.events"))? },
         }))
+    }
+
+    /// Whether a count of no hits proves nothing: on v1, with swap off, the limit with swap is met
+    /// first, and neither count may move though the limit was met (seen on Linux 6.18).
+    #[must_use]
+    pub fn hides_hits(&self) -> bool {
+        match &self.0 {
+            LimitFiles::V1 { limits: Some([memory, with_swap]), .. } => {
+                matches!((memory.read(), with_swap.read()), (Ok(memory), Ok(both)) if both <= memory)
+            }
+            _ => false,
+        }
     }
 
     /// Reads the counts.
@@ -278,9 +313,13 @@ impl LimitReader {
     pub fn read(&self) -> io::Result<LimitCounts> {
         let mut buffer = [0; 512];
         match &self.0 {
-            LimitFiles::V1 { hits, control } => {
-                let length = hits.read_at(&mut buffer, 0)?;
-                let limit_hits = parse::number(&buffer[..length]).unwrap_or(0);
+            LimitFiles::V1 { hits, with_swap, control, .. } => {
+                let mut limit_hits = 0_u64;
+                for file in std::iter::once(hits).chain(with_swap) {
+                    let length = file.read_at(&mut buffer, 0)?;
+                    let hits = parse::number(&buffer[..length]).unwrap_or(0);
+                    limit_hits = limit_hits.saturating_add(hits);
+                }
                 let length = control.read_at(&mut buffer, 0)?;
                 let oom_kills = parse::key(&buffer[..length], b"oom_kill").unwrap_or(0);
                 Ok(LimitCounts { limit_hits, oom_kills })
@@ -296,6 +335,12 @@ impl LimitReader {
             }
         }
     }
+}
+
+/// v1's limits of memory, and of memory with swap.
+fn both_limits(dir: &Path) -> io::Result<[NumberFile; 2]> {
+    let open = |name: &str| NumberFile::open(&dir.join(name));
+    Ok([open("memory.limit_in_bytes")?, open("memory.memsw.limit_in_bytes")?])
 }
 
 #[cfg(test)]
@@ -335,6 +380,23 @@ mod tests {
         fs::write(dir.path().join("memory.max_usage_in_bytes"), "450\n").unwrap();
         assert_eq!(reader.read().unwrap().peak, Bytes::new(450));
         assert_eq!(reader.read().unwrap().peak, Bytes::new(50));
+    }
+
+    #[test]
+    fn on_v1_both_limits_count_where_there_are_two() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("memory.failcnt", "2\n");
+        write("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
+        let read = || LimitReader::open(Version::V1, dir.path()).unwrap().read().unwrap();
+        assert_eq!((read().limit_hits, read().oom_kills), (2, 1));
+        write("memory.limit_in_bytes", "1000\n");
+        write("memory.memsw.limit_in_bytes", "1000\n");
+        assert!(LimitReader::open(Version::V1, dir.path()).unwrap().hides_hits());
+        write("memory.memsw.limit_in_bytes", "2000\n");
+        assert!(!LimitReader::open(Version::V1, dir.path()).unwrap().hides_hits());
+        write("memory.memsw.failcnt", "116\n");
+        assert_eq!(read().limit_hits, 118);
     }
 
     #[test]

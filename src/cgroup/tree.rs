@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cgroups_rs::fs::cgroup_builder::CgroupBuilder;
 use cgroups_rs::fs::hierarchies;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Hierarchies, Place, Version};
 use crate::units::{Bytes, Limit};
@@ -26,7 +27,7 @@ pub struct Tree {
 }
 
 /// The nested groups of one life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nest {
     /// The life's outermost group: `/highwater-<run id>/<life>`.
     pub outer: String,
@@ -64,18 +65,14 @@ impl Tree {
         &self.hierarchies
     }
 
-    /// Makes the nested groups of one life: an outer one that is never reset, and inside it those
-    /// that are (two on v1, where each has a mark of its own).
+    /// Makes the nested groups of one life: an outer one that is never reset, and inside it the two
+    /// that are, each with a mark of its own.
     ///
     /// # Errors
     /// When they can't be made.
     pub fn nest(&self, life: &str) -> Result<Nest, Error> {
         let outer = format!("{}/{life}", self.group);
-        let names: &[&str] = match self.hierarchies.version() {
-            Version::V1 => &["a", "a/b"],
-            Version::V2 => &["a"],
-        };
-        let groups: Vec<String> = names.iter().map(|name| format!("{outer}/{name}")).collect();
+        let groups = ["a", "a/b"].map(|name| format!("{outer}/{name}"));
         for group in std::iter::once(&outer).chain(&groups) {
             self.make(group)?;
         }
@@ -93,7 +90,7 @@ impl Tree {
             // Since 5.11 always so; before, charges of children must be asked to count here too.
             Version::V1 => drop(fs::write(path.join("memory.use_hierarchy"), "1")),
             Version::V2 => {
-                for controller in ["+memory", "+cpu", "+pids"] {
+                for controller in ["+memory", "+cpu", "+pids", "+io"] {
                     let _ = fs::write(path.join("cgroup.subtree_control"), controller);
                 }
             }
@@ -130,6 +127,10 @@ impl Tree {
         drop(made);
         if let Limit::Bytes(bytes) = limits.memory {
             self.forbid_swap(&group, bytes);
+        }
+        for dir in self.hierarchies.counting_dirs(&group) {
+            // Without it some vitals are not known, no more.
+            let _ = fs::create_dir_all(dir);
         }
         Ok(group)
     }

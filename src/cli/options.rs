@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::runtime::Choice;
+use crate::runtime::{Choice, Via};
 
 /// Where the target runs.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -28,6 +28,34 @@ impl From<RuntimeChoice> for Choice {
     }
 }
 
+/// How a container's memory is sampled and its network reached.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(super) enum ViaChoice {
+    /// The best that can be had.
+    #[default]
+    Auto,
+    /// From here: root on Docker's own host.
+    Direct,
+    /// From a helper container of Highwater's own.
+    Helper,
+    /// By reading cgroups that can't be changed; spikes that set no record are missed.
+    ReadOnly,
+    /// By Docker's own stats, a reading a second; sees no spikes.
+    DockerStats,
+}
+
+impl From<ViaChoice> for Option<Via> {
+    fn from(choice: ViaChoice) -> Self {
+        match choice {
+            ViaChoice::Auto => None,
+            ViaChoice::Direct => Some(Via::Direct),
+            ViaChoice::Helper => Some(Via::Helper),
+            ViaChoice::ReadOnly => Some(Via::ReadOnly),
+            ViaChoice::DockerStats => Some(Via::DockerStats),
+        }
+    }
+}
+
 /// From which verdict on the exit code is not 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum FailOn {
@@ -44,9 +72,15 @@ pub(super) struct Common {
     /// Where the target runs
     #[arg(long, value_enum, default_value_t, env = "HIGHWATER_RUNTIME")]
     pub(super) runtime: RuntimeChoice,
+    /// How a container's memory is sampled and its network reached
+    #[arg(long, value_enum, default_value_t, env = "HIGHWATER_VIA")]
+    pub(super) via: ViaChoice,
     /// The run's directory [default: reports/<name>-<UTC time>]
     #[arg(long, value_name = "DIR", env = "HIGHWATER_OUT")]
     pub(super) out: Option<PathBuf>,
+    /// Record every raw tick, not only those of startup and around spikes
+    #[arg(long)]
+    pub(super) raw: bool,
     /// Accept a debug build
     #[arg(long)]
     pub(super) allow_debug: bool,
@@ -138,6 +172,121 @@ pub(super) struct Startup {
     pub(super) common: Common,
 }
 
+/// `highwater load`
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    /// Where to: http://host:port/path; the scheme may be left out
+    pub(super) url: String,
+    /// Connections that are used at once
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) connections: u32,
+    /// Requests in all [default: 200, unless -z or --rate is given]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) requests: Option<u64>,
+    /// How long requests are sent; overrides -n
+    #[arg(short = 'z', long, value_name = "TIME", value_parser = crate::units::parse_duration)]
+    pub(super) duration: Option<std::time::Duration>,
+    /// At most so many requests a second on each connection
+    #[arg(short = 'q', long, value_name = "RATE", conflicts_with = "rate")]
+    pub(super) limit: Option<crate::units::Rate>,
+    /// Open loop: so many requests a second in all, whatever the answers do, such as 500 or 30/min
+    #[arg(long, value_name = "RATE")]
+    pub(super) rate: Option<crate::units::Rate>,
+    /// With --rate: how requests are spaced
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) arrivals: ArrivalsChoice,
+    /// The method [default: GET, or POST with a body]
+    #[arg(short = 'm', long, value_name = "METHOD")]
+    pub(super) method: Option<String>,
+    /// A header line, 'Name: value'
+    #[arg(short = 'H', long, value_name = "LINE")]
+    pub(super) header: Vec<String>,
+    /// The request's body
+    #[arg(short = 'd', long, value_name = "TEXT", conflicts_with = "body_file")]
+    pub(super) data: Option<String>,
+    /// A file with the request's body
+    #[arg(short = 'D', long, value_name = "FILE")]
+    pub(super) body_file: Option<PathBuf>,
+    /// The body's type [default: text/plain, where there is a body]
+    #[arg(short = 'T', long, value_name = "TYPE")]
+    pub(super) content_type: Option<String>,
+    /// What is accepted
+    #[arg(short = 'A', long, value_name = "TYPE")]
+    pub(super) accept: Option<String>,
+    /// Basic authentication
+    #[arg(short = 'a', long, value_name = "USER:PASSWORD", hide_env_values = true)]
+    pub(super) auth: Option<String>,
+    /// How long a request may take, in seconds or as a time; 0: as long as it likes
+    #[arg(short = 't', long, value_name = "TIME", default_value = "20", value_parser = seconds_or_time)]
+    pub(super) timeout: std::time::Duration,
+    /// A rule to hold the traffic to, such as 'http_req_duration: p(95)<200'
+    #[arg(long, value_name = "METRIC: RULE")]
+    pub(super) threshold: Vec<String>,
+    /// Keep the run's directory, with its recording and reports
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+/// How requests of an open loop are spaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ArrivalsChoice {
+    /// At even distances.
+    #[default]
+    Even,
+    /// At random, independently of each other.
+    Poisson,
+}
+
+/// `20` or `20s`
+fn seconds_or_time(text: &str) -> Result<std::time::Duration, String> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(std::time::Duration::from_secs(seconds.into()));
+    }
+    crate::units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// `highwater watch`
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// A container (name, id, or the start of one), a process id, or a cgroup's directory; where a
+    /// name could be several, put `container:`, `pid:` or `cgroup:` before it
+    #[arg(value_name = "WHAT")]
+    pub(super) what: Vec<String>,
+    /// All running containers, and those that start later
+    #[arg(long, conflicts_with = "label")]
+    pub(super) all: bool,
+    /// Running containers with this label (with all, where given several times), and those that
+    /// start later
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(super) label: Vec<String>,
+    /// Stop and report after this time [default: when what is watched has ended]
+    #[arg(long = "for", value_name = "TIME", value_parser = crate::units::parse_duration)]
+    pub(super) length: Option<std::time::Duration>,
+    /// Time between two readings [default: 1ms for up to 8 targets, 2ms for up to 16, …]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
+    pub(super) tick: Option<std::time::Duration>,
+    /// Time that readings are summed up over [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
+    pub(super) window: Option<std::time::Duration>,
+    /// Keep every reading, not only those around spikes
+    #[arg(long)]
+    pub(super) raw: bool,
+    /// On cgroup v1, reset peaks at every tick: each spike is exact then, and whoever else reads
+    /// the mark sees it reset
+    #[arg(long)]
+    pub(super) reset_peaks: bool,
+    /// A rule to hold each target to, such as 'memory: max<80%'
+    #[arg(long, value_name = "METRIC: RULE")]
+    pub(super) threshold: Vec<String>,
+    /// The run's directory [default: reports/<name>-<UTC time>]
+    #[arg(long, value_name = "DIR", env = "HIGHWATER_OUT")]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
 /// `highwater report`
 #[derive(Debug, Args)]
 pub(super) struct Report {
@@ -145,6 +294,22 @@ pub(super) struct Report {
     pub(super) directory: PathBuf,
     #[command(flatten)]
     pub(super) output: Output,
+}
+
+/// `highwater doctor`
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// How a container's memory is sampled and its network reached
+    #[arg(long, value_enum, default_value_t, env = "HIGHWATER_VIA")]
+    pub(super) via: ViaChoice,
+}
+
+/// `highwater helper`
+#[derive(Debug, Args)]
+pub(super) struct Helper {
+    /// Only remove the cgroups of this run
+    #[arg(long, value_name = "RUN")]
+    pub(super) remove: Option<String>,
 }
 
 /// `highwater clean`

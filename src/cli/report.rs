@@ -16,24 +16,40 @@ pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
 
 /// Analyses a run's recording, writes its reports, and prints the verdict.
 pub(super) fn render(directory: &RunDirectory, output: &Output) -> Result<Exit, Fault> {
-    let findings = analyse(directory)?;
-    report::write_all(directory.path(), &findings).map_err(|error| {
-        Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
-    })?;
+    let findings = write_reports(directory)?;
     if output.json {
-        print_all(RunJson.render(&findings).trim_end());
+        print_json(&findings);
     } else {
         let color = !output.no_color && std::io::stdout().is_terminal();
         let summary = Summary { color, directory: Some(directory.path()) };
         print_all(summary.render(&findings).trim_end());
     }
+    Ok(exit_of(&findings, output))
+}
+
+/// Analyses a run's recording and writes its reports.
+pub(super) fn write_reports(directory: &RunDirectory) -> Result<Findings, Fault> {
+    let findings = analyse(directory)?;
+    report::write_all(directory.path(), &findings).map_err(|error| {
+        Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
+    })?;
+    Ok(findings)
+}
+
+/// The exit code that belongs to the findings.
+pub(super) fn exit_of(findings: &Findings, output: &Output) -> Exit {
     let exit = Exit::from_code(findings.exit_code);
     let strict = output.fail_on == FailOn::Warn && findings.verdict == Verdict::Warn;
-    Ok(if exit == Exit::Pass && strict { Exit::Fail } else { exit })
+    if exit == Exit::Pass && strict { Exit::Fail } else { exit }
+}
+
+/// Prints `run.json` on standard output.
+pub(super) fn print_json(findings: &Findings) {
+    print_all(RunJson.render(findings).trim_end());
 }
 
 /// Prints a result. A reader that has seen enough (`| head`) takes nothing from the verdict.
-fn print_all(text: &str) {
+pub(super) fn print_all(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

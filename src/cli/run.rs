@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::options::{Common, Quick, Run, Startup};
+use super::options::{Common, Output, Quick, Run, Startup};
 use super::report::render;
 use super::signals::Signals;
 use super::{Exit, Fault};
@@ -13,11 +13,11 @@ use crate::campaign::{self, Job};
 use crate::clock::Clock;
 use crate::event::Finish;
 use crate::live::Progress;
-use crate::plan::Plan;
+use crate::plan::{Outline, Plan};
 use crate::record::RunDirectory;
 use crate::runtime::{self, Runtime};
 use crate::scenario::{self, Overrides, QuickTarget, Scenario};
-use crate::session::{self, StopHandle, StopSignal};
+use crate::session::{self, StopHandle, StopSignal, Way};
 
 const DEFAULT_FILE: &str = "highwater.toml";
 
@@ -71,6 +71,7 @@ fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Plan, Fault> {
 /// The plan with what the command line allows.
 fn allowing(mut plan: Plan, common: &Common) -> Plan {
     plan.target.allow_debug |= common.allow_debug;
+    plan.keep_raw |= common.raw;
     plan
 }
 
@@ -119,7 +120,7 @@ fn execute(
 }
 
 /// `reports/<name>-<UTC time>`, with a number where two runs start in one second.
-fn default_directory(name: &str) -> PathBuf {
+pub(super) fn default_directory(name: &str) -> PathBuf {
     let safe: String =
         name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '-' }).collect();
     let time = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
@@ -128,7 +129,7 @@ fn default_directory(name: &str) -> PathBuf {
     std::iter::once(first.clone()).chain(others).find(|path| !path.exists()).unwrap_or(first)
 }
 
-type SharedProgress = Arc<Mutex<Progress>>;
+pub(super) type SharedProgress = Arc<Mutex<Progress>>;
 
 /// Builds, runs and records; clears everything away whatever happens.
 async fn record_run(
@@ -141,14 +142,23 @@ async fn record_run(
     let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let (handle, stop) = StopSignal::new();
     let run_id = format!("{:08x}", rand::random::<u32>());
-    let runtime = Runtime::connect(common.runtime.into(), &run_id, &plan.budget)
+    let mut runtime = Runtime::connect(common.runtime.into(), &run_id, &plan.budget)
         .await
         .map_err(|error| runtime_fault(&error))?;
+    let found = session::find_way(&mut runtime, common.via.into(), &run_id).await;
+    let (way, notes) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            // A helper may have been begun.
+            let _ = runtime.clean_up().await;
+            return Err(session_fault(&error));
+        }
+    };
     let runtime = Arc::new(runtime);
-    let progress = progress(&plan, common);
+    let progress = progress_of(plan.outline(), &common.output);
     let work = {
         let (runtime, progress) = (runtime.clone(), progress.clone());
-        let context = Context { run_id, directory, stop, startup_only };
+        let context = Context { run_id, way, notes, directory, stop, startup_only };
         tokio::spawn(Box::pin(work(plan, runtime, progress, context)))
     };
     let done = supervise(work, &mut signals, &handle, deadline, progress.as_ref()).await;
@@ -158,16 +168,19 @@ async fn record_run(
     Ok(finish)
 }
 
-fn progress(plan: &Plan, common: &Common) -> Option<SharedProgress> {
+/// What is shown of a run's progress; nothing where it is to be quiet.
+pub(super) fn progress_of(outline: Outline, output: &Output) -> Option<SharedProgress> {
     let terminal = std::io::stderr().is_terminal();
-    (!common.output.quiet).then(|| {
+    (!output.quiet).then(|| {
         let out = Box::new(std::io::stderr());
-        Arc::new(Mutex::new(Progress::new(plan.outline(), out, terminal)))
+        Arc::new(Mutex::new(Progress::new(outline, out, terminal)))
     })
 }
 
 struct Context {
     run_id: String,
+    way: Way,
+    notes: Vec<String>,
     directory: RunDirectory,
     stop: StopSignal,
     startup_only: bool,
@@ -198,6 +211,8 @@ async fn work(
     let job = Job {
         plan: Arc::new(plan),
         runtime,
+        way: context.way,
+        notes: context.notes,
         built,
         run_id: context.run_id,
         directory: context.directory,
@@ -211,11 +226,11 @@ async fn work(
         }),
         startup_only: context.startup_only,
     };
-    campaign::run(job).await.map_err(|error| session_fault(&error))
+    Box::pin(campaign::run(job)).await.map_err(|error| session_fault(&error))
 }
 
 /// Waits for the run. The first signal, and the deadline, ask it to stop; the second ends it now.
-async fn supervise(
+pub(super) async fn supervise(
     mut work: tokio::task::JoinHandle<Result<Finish, Fault>>,
     signals: &mut Signals,
     handle: &StopHandle,
@@ -260,7 +275,7 @@ fn bug(error: &tokio::task::JoinError) -> Fault {
     Fault::plain(Exit::Bug, &format!("the run broke down: {error}"), help)
 }
 
-fn runtime_fault(error: &runtime::Error) -> Fault {
+pub(super) fn runtime_fault(error: &runtime::Error) -> Fault {
     let exit = match error.kind() {
         runtime::ErrorKind::HostCannot => Exit::HostCannot,
         runtime::ErrorKind::BadUse => Exit::BadUse,
@@ -269,7 +284,7 @@ fn runtime_fault(error: &runtime::Error) -> Fault {
     Fault::new(exit, error, error.help())
 }
 
-fn session_fault(error: &session::Error) -> Fault {
+pub(super) fn session_fault(error: &session::Error) -> Fault {
     match error {
         session::Error::Runtime(error) => runtime_fault(error),
         other => Fault::new(Exit::HostCannot, other, other.help()),

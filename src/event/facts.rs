@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::life::LifeId;
+
 /// Where a run took place, and what was run. Filled in before the first container starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFacts {
@@ -21,6 +23,10 @@ pub struct RunFacts {
     pub cgroup: String,
     /// The machine.
     pub host: HostFacts,
+    /// How memory was sampled and the network reached: `direct`, `helper`, `read-only` or
+    /// `docker-stats`. Empty in recordings of before this was told.
+    #[serde(default)]
+    pub via: String,
 }
 
 /// Whether a release build was run.
@@ -45,8 +51,36 @@ pub struct HostFacts {
     pub cpus: u32,
     /// Docker's cgroup driver.
     pub cgroup_driver: Option<String>,
-    /// The mode of transparent huge pages: `always`, `madvise` or `never`.
+    /// The mode of transparent huge pages: `always`, `madvise` or `never`
+    /// (`/sys/kernel/mm/transparent_hugepage/enabled`).
     pub thp: Option<String>,
     /// The container engine's version.
     pub docker: Option<String>,
+    /// How hard the kernel tries for a huge page at a fault (`transparent_hugepage/defrag`).
+    #[serde(default)]
+    pub thp_defrag: Option<String>,
+    /// Memory of the machine, in bytes (`MemTotal` of `/proc/meminfo`).
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Swap of the machine, in bytes (`SwapTotal` of `/proc/meminfo`); 0 where it has none.
+    #[serde(default)]
+    pub swap_bytes: Option<u64>,
+    /// How cgroups are mounted: `v1`, `v2`, or `hybrid` where both are and v1 counts memory.
+    #[serde(default)]
+    pub cgroup: Option<String>,
+    /// Whether Highwater itself ran in a container.
+    #[serde(default)]
+    pub in_container: Option<bool>,
+}
+
+/// What a target's largest process turned out to be, once it was ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramFacts {
+    /// The life that was looked at.
+    pub life: LifeId,
+    /// Who hands out its memory: `glibc`, `musl`, `jemalloc`, `mimalloc`, `tcmalloc`, `go`, `jvm`,
+    /// `node`, `python`, or `unknown`.
+    pub allocator: String,
+    /// How that was recognised.
+    pub evidence: String,
 }

@@ -1,4 +1,4 @@
-//! What the sampler saw: windows of memory, slow vitals, and its account of itself.
+//! What the sampler saw: windows of memory, and its account of itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,10 @@ pub struct SamplingStart {
     /// Whether levels come from cgroup v1, where kernel memory can't be told apart and
     /// `unreclaimable` is a range.
     pub unreclaimable_is_range: bool,
+    /// Whether the recording tells of this life's spikes; without it, they are to be found in the
+    /// ticks that were kept.
+    #[serde(default)]
+    pub spikes_told: bool,
 }
 
 /// Memory in one window, of one life.
@@ -143,25 +147,50 @@ pub struct MemoryWindow {
     pub limit_hits: Option<u64>,
     /// OOM kills counted in this life so far; none where not known.
     pub oom_kills: Option<u64>,
+    /// Kernel memory and what is known of its parts; none in recordings of before it was told.
+    #[serde(default)]
+    pub kernel: Option<KernelBands>,
 }
 
-/// Slow measures of a life, about once a second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vitals {
-    /// The life that was measured.
-    pub life: Option<LifeId>,
-    /// CPU time used since the life began, in nanoseconds.
-    pub cpu_ns: Option<u64>,
-    /// Time in which the container was throttled, since the life began, in nanoseconds.
-    pub throttled_ns: Option<u64>,
-    /// Processes in the container.
-    pub processes: u32,
-    /// Threads of all of them.
-    pub threads: u32,
-    /// Open descriptors of all of them; none where they may not be read.
-    pub open_files: Option<u32>,
-    /// Time in which some task waited for memory (PSI `some total`), in microseconds.
-    pub psi_some_us: Option<u64>,
+/// Kernel memory that is charged to the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelBands {
+    /// All of it: v2 `kernel` and `sock`, v1 `memory.kmem.usage_in_bytes`.
+    pub total: Band,
+    /// Its parts, which v1 does not tell apart.
+    pub parts: Option<KernelParts>,
+}
+
+/// Parts of kernel memory, by `memory.stat` of v2; none where a kernel does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelParts {
+    /// `slab_unreclaimable`.
+    pub slab: Option<Band>,
+    /// `slab_reclaimable`, which the kernel can drop.
+    pub slab_reclaimable: Band,
+    /// Socket buffers: `sock`.
+    pub sock: Option<Band>,
+    /// `pagetables`.
+    pub page_tables: Option<Band>,
+}
+
+impl KernelBands {
+    /// Takes in later ones.
+    pub fn merge(&mut self, later: &Self) {
+        self.total.merge(&later.total);
+        if let (Some(parts), Some(later)) = (&mut self.parts, &later.parts) {
+            parts.slab_reclaimable.merge(&later.slab_reclaimable);
+            for (band, later) in [
+                (&mut parts.slab, &later.slab),
+                (&mut parts.sock, &later.sock),
+                (&mut parts.page_tables, &later.page_tables),
+            ] {
+                if let (Some(band), Some(later)) = (band, later) {
+                    band.merge(later);
+                }
+            }
+        }
+    }
 }
 
 /// The sampler's account of itself, for one life.

@@ -25,9 +25,35 @@ pub enum ErrorKind {
     Status,
     /// Still in flight when the drain time ended.
     Unfinished,
+    /// The answer was not as the step expects it, its status apart.
+    Expectation,
+    /// A value that later steps need was not in the answer.
+    Capture,
+    /// A template gave no request: a value is missing, or what it gives can't be sent.
+    Template,
+    /// The answer's body is too large to be looked into.
+    TooLarge,
 }
 
 impl ErrorKind {
+    /// What happened, in words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Timeout => "there was no complete answer in time",
+            Self::Refused => "the connection was refused",
+            Self::Reset => "the connection broke before the answer was complete",
+            Self::Protocol => "the answer was no proper HTTP",
+            Self::Connect => "no connection could be made",
+            Self::Status => "the answer had another status than expected",
+            Self::Unfinished => "the answer had not come by the end",
+            Self::Expectation => "the answer was not as expected",
+            Self::Capture => "the answer did not hold a value to capture",
+            Self::Template => "a template gave no request",
+            Self::TooLarge => "the answer was too large to be looked into",
+        }
+    }
+
     /// The name that `run.json` uses.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -39,6 +65,10 @@ impl ErrorKind {
             Self::Connect => "connect",
             Self::Status => "status",
             Self::Unfinished => "unfinished",
+            Self::Expectation => "expectation",
+            Self::Capture => "capture",
+            Self::Template => "template",
+            Self::TooLarge => "too_large",
         }
     }
 }

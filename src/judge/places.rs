@@ -88,6 +88,13 @@ impl Places {
         self.lives.get(&life).map(|life| life.role)
     }
 
+    /// The phase to which belongs what moved between two readings: the one at the middle. So the
+    /// last reading before the container's end counts in the last phase.
+    #[must_use]
+    pub fn phase_between(&self, start: Moment, end: Moment) -> Option<u16> {
+        self.phase_at(start + end.since(start) / 2)
+    }
+
     /// The phase in which a moment lies; the drain after the last phase belongs to it.
     #[must_use]
     pub fn phase_at(&self, at: Moment) -> Option<u16> {

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::event::Tick;
+use crate::event::{Spike, Tick};
 use crate::units::Bytes;
 
 /// The least rise that counts, whatever the machine.
@@ -30,21 +30,6 @@ const NOISE_EVERY: usize = 128;
 /// The threshold in median swings: for evenly spread noise three times its width, for a bell curve ten
 /// deviations.
 const NOISE_FACTOR: u64 = 32;
-
-/// A short rise of charged memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spike {
-    /// The tick at which the peak was read: it happened between the tick before and this one.
-    pub at: Moment,
-    /// The charged peak.
-    pub peak: Bytes,
-    /// The peak's height above the level before.
-    pub rise: Bytes,
-    /// The last tick before the rise.
-    pub begin: Moment,
-    /// The first tick that had fallen back.
-    pub end: Moment,
-}
 
 /// Finds spikes in the ticks of one life, one tick at a time.
 #[derive(Debug)]
@@ -136,11 +121,17 @@ impl SpikeDetector {
         } else if let Some(last) = last {
             self.noise.add(last.usage, tick.usage);
         }
-        self.wait(tick, found);
+        let lower = self.wait(tick);
+        let before = found.len();
         if self.run.is_some() {
             self.follow(tick, found);
         } else {
             self.watch(tick, last.map_or(tick.at, |last| last.at));
+        }
+        if let Some(lower) = lower {
+            let upper = found.get(before).filter(|upper| upper.end == lower.end).copied();
+            found.truncate(if upper.is_some() { before } else { found.len() });
+            found.push(upper.map_or(lower, |upper| whole(&lower, &upper)));
         }
     }
 
@@ -155,6 +146,12 @@ impl SpikeDetector {
         self.floor.clear();
         self.recent.clear();
         self.last = None;
+    }
+
+    /// Whether memory is up: a rise goes on, or waits for its fall.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.run.is_some() || self.waiting.is_some()
     }
 
     /// Rises that did not fall back.
@@ -238,18 +235,24 @@ impl SpikeDetector {
     }
 
     /// A rise below the present floor: its fall ends it, and everything on top of it.
-    fn wait(&mut self, tick: &Tick, found: &mut Vec<Spike>) {
-        let Some(waiting) = &mut self.waiting else {
-            return;
-        };
-        if let Some(spike) = waiting.tick(tick, false) {
-            found.push(spike);
+    fn wait(&mut self, tick: &Tick) -> Option<Spike> {
+        let waiting = self.waiting.as_mut()?;
+        let spike = waiting.tick(tick, false);
+        if spike.is_some() {
             self.waiting = None;
         } else if waiting.is_late(tick.at) {
             self.steps += 1;
             self.waiting = None;
         }
+        spike
     }
+}
+
+/// A rise that held still on its way up and fell in one go is one spike, of its whole height.
+fn whole(lower: &Spike, upper: &Spike) -> Spike {
+    let top = if upper.peak > lower.peak { upper } else { lower };
+    let base = lower.peak - lower.rise;
+    Spike { at: top.at, peak: top.peak, rise: top.peak - base, begin: lower.begin, end: lower.end }
 }
 
 /// How far the level swings to and fro from tick to tick: the median of the smaller of two

@@ -220,3 +220,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_rise_that_is_held_up_on_its_way_is_one_spike_of_its_whole_height() {
+    // As of a service that is not scheduled for a while.
+    let (half, top) = (BASE + (6 << 20), BASE + (9 << 20));
+    let mut rows: Vec<_> = idle(20).collect();
+    rows.extend(std::iter::repeat_n((half, half), 60));
+    rows.extend([(top, top), (BASE, top)]);
+    rows.extend(idle(20));
+    let (found, steps) = detect(rows);
+    assert_eq!((found.len(), steps), (1, 0), "{found:?}");
+    assert_eq!((found[0].rise, found[0].peak), (Bytes::from_mib(9), Bytes::new(top)));
+    assert_eq!(found[0].at, Moment::from_millis(80));
+}
+
+#[test]
+fn spikes_on_top_of_a_plateau_stay_their_own() {
+    let (half, top) = (BASE + (6 << 20), BASE + (9 << 20));
+    let mut rows: Vec<_> = idle(20).collect();
+    for _ in 0..3 {
+        rows.extend(std::iter::repeat_n((half, half), 60));
+        rows.extend([(top, top), (half, top)]);
+    }
+    rows.extend(std::iter::repeat_n((half, half), 60));
+    rows.extend(idle(20));
+    let (found, _) = detect(rows);
+    let rises: Vec<_> = found.iter().map(|spike| spike.rise.get() >> 20).collect();
+    assert_eq!(rises, [3, 3, 3, 6]);
+}

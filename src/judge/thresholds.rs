@@ -93,6 +93,7 @@ impl Thresholds {
             What::Ready { life } => self.ready(*life, event.at),
             What::OomKill(kill) => self.kills(kill.life, kill.count.unwrap_or(1), event.at),
             What::Vitals(vitals) => self.vitals(vitals, event.at),
+            What::Logged { life, bytes } => self.logged(*life, bytes.get(), event.at),
             What::Traffic(window) => self.traffic(window),
             _ => {}
         }
@@ -273,9 +274,23 @@ impl Thresholds {
             return;
         }
         let counts = self.lives.entry(life).or_default();
-        let before = counts.vitals.replace((at, *vitals));
-        let phase = self.places.phase_at(at);
-        self.gauge(phase, |metric| vital(metric, before, vitals, at));
+        let before = counts.vitals.replace((at, vitals.clone()));
+        let between = before.as_ref().and_then(|row| self.places.phase_between(row.0, at));
+        self.gauge(between, |metric| movement(metric, before.as_ref(), vitals, at));
+        let phase = self.places.phase_at(at).or(between);
+        let start = before.as_ref().map_or(at, |row| row.0);
+        self.gauge(phase, |metric| {
+            Some(Stretch { start, ..Stretch::point(at, vital_level(metric, vitals)?) })
+        });
+    }
+
+    /// The whole of what a life printed, which is a last value of what was counted on the way.
+    fn logged(&mut self, life: LifeId, bytes: u64, at: Moment) {
+        if self.places.role(life) == Some(LifeRole::Main) {
+            let phase = self.places.phase_at(at);
+            let end = Stretch::point(at, float(bytes));
+            self.gauge(phase, |metric| (metric == Metric::LogBytes).then_some(end));
+        }
     }
 
     fn traffic(&mut self, window: &TrafficWindow) {
@@ -375,29 +390,34 @@ fn main_level(metric: Metric, window: &MemoryWindow, at: Moment) -> Option<Stret
     Some(stretch(window, at, band))
 }
 
-fn vital(
+/// How fast a counter moved since the reading before, of the same life.
+fn movement(
     metric: Metric,
-    before: Option<(Moment, Vitals)>,
+    before: Option<&(Moment, Vitals)>,
     now: &Vitals,
     at: Moment,
 ) -> Option<Stretch> {
-    let speed_of = |counter: fn(&Vitals) -> Option<u64>| {
-        let (then, before) = before?;
-        speed((then, counter(&before)?), (at, counter(now)?))
-    };
+    let (then, before) = before?;
+    let speed_of =
+        |counter: fn(&Vitals) -> Option<u64>| speed((*then, counter(before)?), (at, counter(now)?));
     let value = match metric {
         Metric::Cpu => speed_of(|row| row.cpu_ns)? / 1e9,
         Metric::Throttled => speed_of(|row| row.throttled_ns)? / 1e9 * 100.0,
-        Metric::Threads => f64::from(now.threads),
-        Metric::OpenFiles => f64::from(now.open_files?),
-        Metric::PsiMemory => {
-            let waited = now.psi_some_us?.checked_sub(before?.1.psi_some_us?)?;
-            float(waited) / 1e3
-        }
+        Metric::PsiMemory => float(now.psi_some_us?.checked_sub(before.psi_some_us?)?) / 1e3,
         _ => return None,
     };
-    let start = before.map_or(at, |row| row.0);
-    Some(Stretch { start, ..Stretch::point(at, value) })
+    Some(Stretch { start: *then, ..Stretch::point(at, value) })
+}
+
+/// A level at a reading; of what was written, all since the life began.
+fn vital_level(metric: Metric, now: &Vitals) -> Option<f64> {
+    Some(match metric {
+        Metric::Threads => f64::from(now.threads),
+        Metric::OpenFiles => f64::from(now.open_files?),
+        Metric::DiskWritten => float(now.disk()?.1.written_bytes),
+        Metric::LogBytes => float(now.log_bytes?),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

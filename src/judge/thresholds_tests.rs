@@ -1,7 +1,7 @@
 //! Rules over hand-made events.
 
 use super::*;
-use crate::event::{Evidence, LifeStart, OomKill};
+use crate::event::{Evidence, LifeStart, OomKill, TaskIo};
 use crate::plan::{LimitsOutline, PhaseOutline, StepOutline};
 use crate::units::Bytes;
 
@@ -22,6 +22,7 @@ pub(in crate::judge) fn window(life: LifeId) -> MemoryWindow {
         unreclaimable_low: Band::default(),
         unreclaimable_high: Band::default(),
         limit_hits: None,
+        kernel: None,
         oom_kills: None,
     }
 }
@@ -193,6 +194,37 @@ fn startup_and_ready_are_of_trials() {
 }
 
 #[test]
+fn what_was_written_is_judged_from_the_lifes_start_to_its_end() {
+    let mut thresholds = rules(&[
+        ("disk_written", "max<10MiB"),
+        ("log_bytes", "last<1KiB"),
+        ("log_bytes{phase:none}", "max<1"),
+        ("psi_memory", "max<50"),
+    ]);
+    begin(&mut thresholds, LifeRole::Main);
+    for second in 1..4 {
+        let written = TaskIo { read_bytes: 0, written_bytes: second << 22 };
+        let vitals = Vitals {
+            life: Some(LifeId(0)),
+            task_io: Some(written),
+            log_bytes: Some(second * 300),
+            psi_some_us: Some(second * 40_000),
+            ..Vitals::default()
+        };
+        thresholds.feed(&at(second * 1000, What::Vitals(Box::new(vitals))));
+    }
+    let logged = What::Logged { life: LifeId(0), bytes: Bytes::new(1100) };
+    thresholds.feed(&at(3500, logged));
+    let expected = [
+        (Some(12_582_912.0), Some(false)),
+        (Some(1100.0), Some(false)),
+        (None, None),
+        (Some(40.0), Some(true)),
+    ];
+    assert_eq!(values(&thresholds), expected);
+}
+
+#[test]
 fn vitals_are_judged_by_how_they_move() {
     let mut thresholds = rules(&[("cpu", "max<2"), ("threads", "max<10"), ("throttled", "max<1%")]);
     begin(&mut thresholds, LifeRole::Main);
@@ -204,7 +236,7 @@ fn vitals_are_judged_by_how_they_move() {
             threads: 4,
             ..Vitals::default()
         };
-        thresholds.feed(&at(second * 1000, What::Vitals(vitals)));
+        thresholds.feed(&at(second * 1000, What::Vitals(Box::new(vitals))));
     }
     let expected = [(1.5, true), (4.0, true), (10.0, false)];
     let expected = expected.map(|(value, pass)| (Some(value), Some(pass)));

@@ -1,6 +1,7 @@
 //! The drivers: what makes the requests of one load fall due, in one worker.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +11,17 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use crate::clock::Moment;
+use crate::load::Error;
+use crate::load::connection::Connection;
+use crate::load::deadline::Slot;
 use crate::load::draw::Draw;
 use crate::load::exchange::{Order, Outcome, Shop};
+use crate::load::feed::Feeder;
 use crate::load::pace::Pacer;
-use crate::load::step::Step;
+use crate::load::session::Session;
+use crate::load::step::{Scenario, Step};
 use crate::load::tally::Key;
+use crate::load::template::Shared;
 use crate::plan::{OpenLoad, ScenarioChoice, Schedule, Think, UserCurve};
 
 /// Arrivals that are behind time let other tasks run after so many.
@@ -76,6 +83,19 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// What runs beside the loads of phases: it has no end of its own.
+    fn aside(shop: &Rc<Shop>, phase: u16) -> Self {
+        Self {
+            shop: Rc::clone(shop),
+            gate: Rc::default(),
+            phase,
+            number: u64::MAX,
+            choice: ScenarioChoice::Mix,
+            start: shop.clock.now(),
+            length: Duration::ZERO,
+        }
+    }
+
     fn draw(&self, user: u64, run: u64) -> Draw {
         let parts = [u64::from(self.phase), self.number, user, run];
         Draw::new(self.shop.seed, &parts)
@@ -140,40 +160,195 @@ pub(super) async fn drive_open(
 
 /// Starts one arrival's scenario run, whose first request is due.
 fn arrive(load: &Rc<Load>, index: u64, due: Moment) {
+    let shop = &load.shop;
     let mut draw = load.draw(u64::MAX, index);
-    let steps = load.shop.scenarios.choose(load.choice, &mut draw);
-    let Some(first) = steps.first() else { return };
+    let number = shop.scenarios.choose(load.choice, &mut draw);
+    let Some(scenario) = shop.scenarios.get(number) else { return };
+    let Some(first) = scenario.on_start.first().or(scenario.steps.first()) else { return };
+    let mut session = shop.session(u64::MAX, index, number);
+    if let Some(feeder) = &scenario.feeder {
+        let Some(record) = feeder.next(&mut draw) else {
+            shop.refuse(load.key(first));
+            return;
+        };
+        session.values_mut().record = Some(record);
+    }
     // A pause before the first step would only shift the whole schedule.
-    if load.shop.admit(load.key(first)) {
+    if shop.admit(load.key(first)) {
         let load = Rc::clone(load);
-        spawn_local(async move { run_arrival(&load, draw, index, due).await });
+        spawn_local(async move { run_arrival(&load, number, session, draw, due).await });
     }
 }
 
-async fn run_arrival(load: &Load, mut draw: Draw, index: u64, mut due: Moment) {
+async fn run_arrival(
+    load: &Load,
+    number: usize,
+    mut session: Session,
+    mut draw: Draw,
+    due: Moment,
+) {
     let shop = &load.shop;
-    let steps = shop.scenarios.choose(load.choice, &mut load.draw(u64::MAX, index));
+    let Some(scenario) = shop.scenarios.get(number) else { return };
     let slot = shop.deadlines.slot();
-    for (number, step) in steps.iter().enumerate() {
-        let key = load.key(step);
-        if number > 0 {
-            let Some(next) = load.think(shop.clock.now(), step.think, &mut draw).await else {
-                return;
-            };
-            due = next;
-            if !shop.admit(key) {
-                return;
+    let mut own = None;
+    let mut run = Run {
+        load,
+        session: &mut session,
+        own: &mut own,
+        slot: &slot,
+        draw: &mut draw,
+        kind: RunKind::Arrival { admitted: Some(due) },
+    };
+    if run.steps(&scenario.on_start).await == Outcome::Good {
+        run.steps(&scenario.steps).await;
+        run.steps(&scenario.on_stop).await;
+    }
+    shop.keep(own);
+}
+
+/// Steps that are done one after another for one user.
+pub(super) struct Run<'a> {
+    load: &'a Load,
+    session: &'a mut Session,
+    own: &'a mut Option<Connection>,
+    slot: &'a Slot,
+    draw: &'a mut Draw,
+    kind: RunKind,
+}
+
+/// How a run's requests are counted.
+enum RunKind {
+    /// Requests fall due whatever the target does, and may be too many. The first was counted as
+    /// due already.
+    Arrival { admitted: Option<Moment> },
+    /// A user waits for answers; due is when it is sent.
+    User,
+}
+
+impl Run<'_> {
+    /// Does steps until one fails or the phase is over.
+    async fn steps(&mut self, steps: &[Step]) -> Outcome {
+        for step in steps {
+            let Some(due) = self.admit(step).await else { return Outcome::Failed };
+            let outcome = self.step(step, due).await;
+            if !matches!(self.kind, RunKind::User) {
+                // Whoever comes next takes the connection that was used last.
+                self.load.shop.keep(self.own.take());
+            }
+            if outcome != Outcome::Good {
+                return outcome;
             }
         }
-        let drawn = step.draw(&mut draw);
-        let order = Order { step, key, due: Some(due), drawn };
-        let mut own = None;
-        let outcome = shop.perform(order, &mut own, &slot).await;
-        shop.keep(own);
-        if outcome != Outcome::Good {
-            return;
+        Outcome::Good
+    }
+
+    /// Waits until a step is due, and counts it as that. None where it is not to be sent.
+    async fn admit(&mut self, step: &Step) -> Option<Option<Moment>> {
+        let (load, shop) = (self.load, &self.load.shop);
+        match &mut self.kind {
+            RunKind::User => {
+                load.think(shop.clock.now(), step.think, self.draw).await?;
+                shop.admit_user(load.key(step));
+                Some(None)
+            }
+            RunKind::Arrival { admitted } => match admitted.take() {
+                Some(due) => Some(Some(due)),
+                None => {
+                    let due = load.think(shop.clock.now(), step.think, self.draw).await?;
+                    shop.admit(load.key(step)).then_some(Some(due))
+                }
+            },
         }
     }
+
+    /// Makes one request, and those that redirects ask for.
+    async fn step(&mut self, step: &Step, mut due: Option<Moment>) -> Outcome {
+        let (load, shop) = (self.load, &self.load.shop);
+        let key = load.key(step);
+        let Ok(mut made) = shop.scenarios.make(step, &self.session.values, self.draw) else {
+            return shop.fail_to_make(key, due);
+        };
+        let mut left = step.reading.redirects;
+        loop {
+            let order = Order { step, key, due, made: &made, follows: left > 0 };
+            let done = shop.perform(order, self.session, self.own, self.slot).await;
+            let Some(next) = done.next else { return done.outcome };
+            (left, made) = (left - 1, next);
+            match self.kind {
+                RunKind::User => shop.admit_user(key),
+                RunKind::Arrival { .. } => {
+                    due = Some(shop.clock.now());
+                    if !shop.admit(key) {
+                        return Outcome::Failed;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Does the setup of all scenarios; gives what each has captured.
+pub(super) async fn set_up(shop: Rc<Shop>) -> Result<Vec<Shared>, Error> {
+    let mut captured = Vec::new();
+    let load = Load::aside(&shop, 0);
+    let (slot, mut own) = (shop.deadlines.slot(), None);
+    for (number, scenario) in shop.scenarios.iter().enumerate() {
+        let (mut session, mut draw) = (Session::default(), load.draw(0, number as u64));
+        for step in &scenario.setup {
+            let mut run = Run {
+                load: &load,
+                session: &mut session,
+                own: &mut own,
+                slot: &slot,
+                draw: &mut draw,
+                kind: RunKind::User,
+            };
+            if run.steps(std::slice::from_ref(step)).await != Outcome::Good {
+                return Err(Error::Setup {
+                    step: step.label.clone(),
+                    why: shop.tally.borrow().last_failure(),
+                });
+            }
+        }
+        captured.push(Arc::new(std::mem::take(&mut session.values_mut().own)));
+    }
+    Ok(captured)
+}
+
+/// Lets users go who waited for a next phase: their last steps, counted in `phase`.
+pub(super) fn let_go(shop: &Rc<Shop>, phase: u16) {
+    shop.closing.set(true);
+    for ((_, _, number), session) in shop.parked.take() {
+        let load = Load::aside(shop, phase);
+        let draw = load.draw(session.values.user, u64::MAX);
+        leave(Rc::new(load), number, session, draw);
+    }
+}
+
+/// A user's last steps, in a task of their own.
+fn leave(load: Rc<Load>, number: usize, mut session: Session, mut draw: Draw) {
+    let scenario = load.shop.scenarios.get(number);
+    if !session.started || scenario.is_none_or(|scenario| scenario.on_stop.is_empty()) {
+        return;
+    }
+    load.shop.present.set(load.shop.present.get() + 1);
+    spawn_local(async move {
+        let (shop, mut own) = (&load.shop, None);
+        let slot = shop.deadlines.slot();
+        let mut run = Run {
+            load: &load,
+            session: &mut session,
+            own: &mut own,
+            slot: &slot,
+            draw: &mut draw,
+            kind: RunKind::User,
+        };
+        if let Some(scenario) = shop.scenarios.get(number) {
+            run.steps(&scenario.on_stop).await;
+        }
+        shop.keep(own);
+        shop.present.set(shop.present.get() - 1);
+    });
 }
 
 /// Scenario runs that all users of a load, in all workers, may still begin.
@@ -253,7 +428,7 @@ impl Users {
                 *present = true;
                 let users = Rc::clone(self);
                 spawn_local(async move {
-                    users.be(number).await;
+                    users.come_and_go(number).await;
                     users.there.borrow_mut()[number as usize] = false;
                     users.left.notify_one();
                 });
@@ -261,42 +436,118 @@ impl Users {
         }
     }
 
+    /// A user comes, lives and goes. It may have been at work in the phase before and wait for an
+    /// answer still; then it comes when it has that.
+    async fn come_and_go(&self, number: u32) {
+        let (load, shop) = (&self.load, &self.load.shop);
+        let user = u64::from(number) * u64::from(shop.workers) + u64::from(shop.worker);
+        let place = (load.number, user);
+        shop.present.set(shop.present.get() + 1);
+        loop {
+            let at_work = shop.at_work.borrow().get(&place).cloned();
+            let Some(at_work) = at_work else { break };
+            let now = shop.clock.now();
+            if load.gate.wait(now, at_work.notified()).await.is_none() {
+                shop.present.set(shop.present.get() - 1);
+                return;
+            }
+        }
+        let gone = Rc::new(Notify::new());
+        shop.at_work.borrow_mut().insert(place, Rc::clone(&gone));
+        self.be(number, user).await;
+        shop.at_work.borrow_mut().remove(&place);
+        gone.notify_one();
+        shop.present.set(shop.present.get() - 1);
+    }
+
     /// One user's life: scenario after scenario, until it is no longer wanted.
-    async fn be(&self, number: u32) {
+    async fn be(&self, number: u32, user: u64) {
         let load = &self.load;
         let shop = &load.shop;
         let slot = shop.deadlines.slot();
         let mut own = None;
-        let user = u64::from(number) * u64::from(shop.workers) + u64::from(shop.worker);
+        let mut sessions = BTreeMap::new();
         for run in 0.. {
             if number >= self.wanted.get() || !load.gate.is_open_at(shop.clock.now()) {
                 break;
+            }
+            let mut draw = load.draw(user, run);
+            let chosen = shop.scenarios.choose(load.choice, &mut draw);
+            let Some(scenario) = shop.scenarios.get(chosen) else { break };
+            let session =
+                sessions.entry(chosen).or_insert_with(|| shop.session(load.number, user, chosen));
+            if !Self::feed(scenario, session, &mut draw) {
+                if scenario.feeder.as_ref().is_some_and(Feeder::is_kept) {
+                    // There is no record for this user; others have theirs.
+                    self.pause(Duration::from_millis(50)).await;
+                    continue;
+                }
+                self.exhausted.set(true);
+                break;
+            }
+            let mut steps = Run {
+                load,
+                session,
+                own: &mut own,
+                slot: &slot,
+                draw: &mut draw,
+                kind: RunKind::User,
+            };
+            if !steps.session.started {
+                let outcome = steps.steps(&scenario.on_start).await;
+                if outcome != Outcome::Good {
+                    let [least, most] = BACK_OFF;
+                    self.pause(draw.between(least, most)).await;
+                    continue;
+                }
+                steps.session.started = true;
             }
             if self.iterations.as_ref().is_some_and(|iterations| !iterations.take()) {
                 self.exhausted.set(true);
                 break;
             }
-            let mut draw = load.draw(user, run);
-            for step in shop.scenarios.choose(load.choice, &mut draw) {
-                let now = shop.clock.now();
-                if load.think(now, step.think, &mut draw).await.is_none() {
-                    break;
-                }
-                let key = load.key(step);
-                shop.admit_user(key);
-                let drawn = step.draw(&mut draw);
-                let order = Order { step, key, due: None, drawn };
-                let outcome = shop.perform(order, &mut own, &slot).await;
-                if outcome == Outcome::Unreachable {
-                    let pause = draw.between(BACK_OFF[0], BACK_OFF[1]);
-                    let now = shop.clock.now();
-                    load.gate.wait(now, tokio::time::sleep(pause)).await;
-                }
-                if outcome != Outcome::Good {
-                    break;
-                }
+            if scenario.is_templated {
+                steps.session.values_mut().iteration = run;
+            }
+            if steps.steps(&scenario.steps).await == Outcome::Unreachable {
+                let [least, most] = BACK_OFF;
+                self.pause(draw.between(least, most)).await;
             }
         }
         shop.keep(own);
+        self.part(user, sessions);
+    }
+
+    async fn pause(&self, pause: Duration) {
+        let now = self.load.shop.clock.now();
+        self.load.gate.wait(now, tokio::time::sleep(pause)).await;
+    }
+
+    /// Gives a user the record of its next run; tells whether there was one.
+    fn feed(scenario: &Scenario, session: &mut Session, draw: &mut Draw) -> bool {
+        let Some(feeder) = &scenario.feeder else { return true };
+        if feeder.is_kept() && session.values.record.is_some() {
+            return true;
+        }
+        let record = feeder.next(draw);
+        let given = record.is_some();
+        session.values_mut().record = record;
+        given
+    }
+
+    /// What becomes of a user's sessions: they wait for a next phase, or are over.
+    fn part(&self, user: u64, sessions: BTreeMap<usize, Session>) {
+        let (load, shop) = (&self.load, &self.load.shop);
+        // Whoever isn't wanted any more while the phase goes on leaves for good.
+        let goes = shop.closing.get() || load.gate.is_open_at(shop.clock.now());
+        for (number, session) in sessions {
+            if goes {
+                let aside = Rc::new(Load::aside(shop, load.phase));
+                let draw = load.draw(user, u64::MAX);
+                leave(aside, number, session, draw);
+            } else {
+                shop.parked.borrow_mut().insert((load.number, user, number), session);
+            }
+        }
     }
 }

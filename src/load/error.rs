@@ -2,6 +2,11 @@
 
 use std::io;
 
+use crate::load::step::MakeError;
+
+/// How the message about a failed setup begins.
+pub const SETUP: &str = "the setup step";
+
 /// Why load can't be driven.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -21,7 +26,15 @@ pub enum Error {
         step: String,
         /// Why.
         #[source]
-        source: hyper::http::Error,
+        why: MakeError,
+    },
+    /// A step of a setup failed, without which the scenario can't run.
+    #[error("{SETUP} `{step}` failed: {why}")]
+    Setup {
+        /// The step's name.
+        step: String,
+        /// What happened.
+        why: String,
     },
     /// A worker panicked.
     #[error("failed to drive load: a worker stopped working")]

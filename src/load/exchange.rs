@@ -2,20 +2,26 @@
 //! and kept here.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hyper::header::{LOCATION, SET_COOKIE};
+use tokio::sync::Notify;
+
 use crate::clock::{Clock, Moment};
 use crate::event::ErrorKind;
-use crate::load::body::Drawn;
 use crate::load::connection::{Connection, Failure};
 use crate::load::deadline::{Cut, Deadlines, Slot};
+use crate::load::reply::{Answer, Checked};
+use crate::load::session::Session;
 use crate::load::socket::Totals;
-use crate::load::step::{Scenarios, Step};
+use crate::load::step::{Made, Scenarios, Step};
 use crate::load::tally::{End, Key, Tally};
+use crate::load::template::{Shared, Values};
 
 /// How long an idle connection is kept, as Go's and most browsers' pools do.
 const IDLE_MAX: Duration = Duration::from_secs(90);
@@ -37,6 +43,16 @@ pub(super) struct Shop {
     pub(super) deadlines: Deadlines,
     pub(super) tally: RefCell<Tally>,
     pub(super) totals: Rc<Totals>,
+    /// What the setup of each scenario has captured.
+    pub(super) shared: RefCell<Vec<Shared>>,
+    /// Users at work, by load and number; each says when it parts.
+    pub(super) at_work: RefCell<BTreeMap<(u64, u64), Rc<Notify>>>,
+    /// Users between two phases, by load, number and scenario.
+    pub(super) parked: RefCell<BTreeMap<(u64, u64, usize), Session>>,
+    /// Whether no phase comes any more.
+    pub(super) closing: Cell<bool>,
+    /// Users who are there, those at their last steps among them.
+    pub(super) present: Cell<usize>,
 }
 
 /// One request that is to be made.
@@ -46,7 +62,17 @@ pub(super) struct Order<'a> {
     pub(super) key: Key,
     /// When it was due; none where users wait for answers.
     pub(super) due: Option<Moment>,
-    pub(super) drawn: Drawn,
+    pub(super) made: &'a Made,
+    /// Whether a redirect is followed.
+    pub(super) follows: bool,
+}
+
+/// What a request came to.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    /// The request that a redirect asks for.
+    pub(super) next: Option<Made>,
 }
 
 /// How a request ended, as far as its user cares.
@@ -65,6 +91,21 @@ struct Progress {
     sent: Option<Moment>,
     written: u64,
     read: u64,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+struct Ended {
+    at: Moment,
+    status: Option<u16>,
+    error: Option<ErrorKind>,
+    checked: Checked,
+}
+
+impl Ended {
+    fn at(at: Moment) -> Self {
+        Self { at, status: None, error: None, checked: Checked::default() }
+    }
 }
 
 impl Shop {
@@ -86,51 +127,82 @@ impl Shop {
         self.in_flight.set(self.in_flight.get() + 1);
     }
 
-    /// Makes an admitted request and counts how it ends.
+    /// Counts a request as due and as never sent.
+    pub(super) fn refuse(&self, key: Key) {
+        let mut tally = self.tally.borrow_mut();
+        tally.due(key);
+        tally.unsent(key);
+    }
+
+    /// Counts an admitted request that could not even be made.
+    pub(super) fn fail_to_make(&self, key: Key, due: Option<Moment>) -> Outcome {
+        self.in_flight.set(self.in_flight.get() - 1);
+        let now = self.clock.now();
+        let end = Ended { error: Some(ErrorKind::Template), ..Ended::at(now) };
+        self.count(key, due, &Progress::default(), &end);
+        Outcome::Failed
+    }
+
+    /// Makes an admitted request, reads its answer and counts how it ends.
     pub(super) async fn perform(
         &self,
         order: Order<'_>,
+        session: &mut Session,
         own: &mut Option<Connection>,
         slot: &Slot,
-    ) -> Outcome {
+    ) -> Done {
         let mut progress = Progress::default();
-        let result = self.attempt(order, own, slot, &mut progress).await;
+        let result = self.attempt(order, session, own, slot, &mut progress).await;
         slot.disarm();
         self.in_flight.set(self.in_flight.get() - 1);
-        self.count(order, &progress, result)
+        match result {
+            Ok(answer) => self.take_answer(order, session, &progress, &answer),
+            Err(failure) => {
+                let outcome = self.count_failure(order, &progress, failure);
+                Done { outcome, next: None }
+            }
+        }
     }
 
     async fn attempt(
         &self,
         order: Order<'_>,
+        session: &Session,
         own: &mut Option<Connection>,
         slot: &Slot,
         progress: &mut Progress,
-    ) -> Result<u16, Failure> {
-        slot.arm(self.clock.now() + self.timeout);
-        let mut kept = self.find(own).await;
+    ) -> Result<Answer, Failure> {
+        let transfer = &order.step.transfer;
+        let timeout = transfer.timeout.unwrap_or(self.timeout);
+        slot.arm(self.clock.now() + timeout);
+        let drain = transfer.drain_rate;
+        // A slow reader has a connection of its own, made for that.
+        let mut kept = if drain.is_none() { self.find(own).await } else { None };
         loop {
             let mut connection = if let Some(connection) = kept.take() {
                 connection
             } else {
                 let (clock, totals) = (self.clock.clone(), Rc::clone(&self.totals));
-                Connection::open(self.address.get(), clock, totals, slot).await?
+                Connection::open(self.address.get(), clock, totals, drain, slot).await?
             };
             let reused = connection.used;
-            let request = order.step.request(order.drawn);
+            let mut request = order.step.request(order.made);
+            session.add_cookies(&mut request);
             let on_sent = |at| {
                 if progress.sent.replace(at).is_none() {
                     self.tally.borrow_mut().sent(order.key);
                 }
-                slot.arm(at + self.timeout);
+                slot.arm(at + timeout);
             };
-            let result = connection.exchange(request, slot, on_sent).await;
+            let result = connection.exchange(request, order.step.keep(), slot, on_sent).await;
             progress.written += connection.meter.written();
             progress.read += connection.meter.read();
             match result {
-                Ok(status) => {
-                    *own = Some(connection);
-                    return Ok(status);
+                Ok(answer) => {
+                    if drain.is_none() {
+                        *own = Some(connection);
+                    }
+                    return Ok(answer);
                 }
                 // The server closed an idle connection just as it was taken up again: that is no
                 // failure of this request. A fresh connection is never tried twice.
@@ -141,39 +213,81 @@ impl Shop {
         }
     }
 
-    fn count(
+    /// Judges a complete answer, keeps what it gives, and counts it.
+    fn take_answer(
         &self,
         order: Order<'_>,
+        session: &mut Session,
         progress: &Progress,
-        result: Result<u16, Failure>,
-    ) -> Outcome {
-        let mut tally = self.tally.borrow_mut();
-        let (status, error, outcome) = match result {
-            Ok(status) if order.step.expects(status) => (Some(status), None, Outcome::Good),
-            Ok(status) => (Some(status), Some(ErrorKind::Status), Outcome::Failed),
-            Err(Failure::Cut(Cut::Abandoned)) if progress.sent.is_none() => {
-                tally.unsent(order.key);
+        answer: &Answer,
+    ) -> Done {
+        let (step, status) = (order.step, answer.status);
+        if let (Some(host), path) = step.place(order.made)
+            && answer.headers.contains_key(SET_COOKIE)
+        {
+            session.take_cookies(&answer.headers, host, path);
+        }
+        let mut end = Ended { status: Some(status), ..Ended::at(self.clock.now()) };
+        let next = (order.follows && (300..400).contains(&status))
+            .then(|| {
+                step.redirected(order.made, status, answer.headers.get(LOCATION)?.to_str().ok()?)
+            })
+            .flatten();
+        if next.is_none() {
+            end.error = (!step.expects(status)).then_some(ErrorKind::Status);
+            if !step.reading.is_empty() {
+                let took = progress.sent.map_or(Duration::ZERO, |sent| end.at.since(sent));
+                end.checked = step.reading.read(answer, took, &mut session.values_mut().own);
+                end.error = end.error.or(end.checked.error);
+            }
+        }
+        self.count(order.key, order.due, progress, &end);
+        let outcome = if end.error.is_none() { Outcome::Good } else { Outcome::Failed };
+        Done { outcome, next }
+    }
+
+    fn count_failure(&self, order: Order<'_>, progress: &Progress, failure: Failure) -> Outcome {
+        let (error, outcome) = match failure {
+            Failure::Cut(Cut::Abandoned) if progress.sent.is_none() => {
+                self.tally.borrow_mut().unsent(order.key);
                 return Outcome::Failed;
             }
-            Err(Failure::Cut(Cut::Abandoned)) => {
-                (None, Some(ErrorKind::Unfinished), Outcome::Failed)
-            }
-            Err(Failure::Cut(Cut::Timeout)) => (None, Some(ErrorKind::Timeout), Outcome::Failed),
-            Err(Failure::Error(kind)) => (None, Some(kind), Outcome::Unreachable),
+            Failure::Cut(Cut::Abandoned) => (ErrorKind::Unfinished, Outcome::Failed),
+            Failure::Cut(Cut::Timeout) => (ErrorKind::Timeout, Outcome::Failed),
+            Failure::Error(kind) => (kind, Outcome::Unreachable),
         };
-        tally.ended(
-            order.key,
+        let end = Ended { error: Some(error), ..Ended::at(self.clock.now()) };
+        self.count(order.key, order.due, progress, &end);
+        outcome
+    }
+
+    fn count(&self, key: Key, due: Option<Moment>, progress: &Progress, end: &Ended) {
+        self.tally.borrow_mut().ended(
+            key,
             &End {
-                due: order.due,
+                due,
                 sent: progress.sent,
-                ended: self.clock.now(),
-                status,
-                error,
+                ended: end.at,
+                status: end.status,
+                error: end.error,
                 written: progress.written,
                 read: progress.read,
             },
         );
-        outcome
+    }
+
+    /// Whether nobody waits for an answer, nor is there to ask for more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0 && self.present.get() == 0
+    }
+
+    /// A user of a scenario, as it was in an earlier phase, or a new one.
+    pub(super) fn session(&self, load: u64, user: u64, scenario: usize) -> Session {
+        let parked = self.parked.borrow_mut().remove(&(load, user, scenario));
+        parked.unwrap_or_else(|| {
+            let shared = self.shared.borrow().get(scenario).cloned().unwrap_or_default();
+            Session::new(Values { user, shared, ..Values::default() })
+        })
     }
 
     /// An open connection: the user's own, or the one that became idle last.

@@ -8,17 +8,36 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, nanos};
 
-/// Bytes of all connections of one worker, ever.
+/// A slow reader reads this often …
+const DRAIN_BEAT: Duration = Duration::from_millis(20);
+/// … or more often, and so many bytes at once.
+const DRAIN_ROOM: usize = 16 << 10;
+
+/// Bytes of all connections of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
+    /// Ever written.
     pub(super) written: Cell<u64>,
+    /// Ever read.
     pub(super) read: Cell<u64>,
+    /// Of answers that are kept now.
+    pub(super) kept: Cell<usize>,
+}
+
+impl Totals {
+    /// Counts what comes from now on.
+    pub(super) fn forget(&self) {
+        self.written.set(0);
+        self.read.set(0);
+    }
 }
 
 /// What one connection has carried of the request it is busy with.
@@ -42,6 +61,11 @@ impl Meter {
             read: Cell::new(0),
             news: Cell::new(false),
         }
+    }
+
+    /// The counts of the whole worker.
+    pub(super) fn totals(&self) -> Rc<Totals> {
+        Rc::clone(&self.totals)
     }
 
     /// Starts afresh for another request.
@@ -99,23 +123,64 @@ impl Meter {
 pub(super) struct Socket {
     stream: TcpStream,
     meter: Rc<Meter>,
+    drain: Option<Drain>,
+}
+
+/// Reads that are held back to a speed, as by a client with a bad line.
+#[derive(Debug)]
+pub(super) struct Drain {
+    bytes_per_beat: usize,
+    next: Pin<Box<Sleep>>,
+}
+
+impl Drain {
+    pub(super) fn new(bytes_per_second: u64) -> Self {
+        let bytes = u128::from(bytes_per_second) * DRAIN_BEAT.as_nanos() / 1_000_000_000;
+        let bytes_per_beat = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
+        Self { bytes_per_beat, next: Box::pin(sleep_until(Instant::now())) }
+    }
+
+    /// Reads what one beat allows, when its time has come.
+    fn poll_read(
+        &mut self,
+        mut stream: Pin<&mut TcpStream>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.next.as_mut().poll(cx));
+        let mut room = [0; DRAIN_ROOM];
+        let most = self.bytes_per_beat.min(DRAIN_ROOM).min(buf.remaining());
+        let mut part = ReadBuf::new(&mut room[..most]);
+        ready!(stream.as_mut().poll_read(cx, &mut part))?;
+        buf.put_slice(part.filled());
+        // A pause of the sender's own doesn't count as saved up.
+        let share = u64::try_from(part.filled().len()).unwrap_or(u64::MAX);
+        let pause = nanos(DRAIN_BEAT) * share / self.bytes_per_beat as u64;
+        self.next.as_mut().reset(Instant::now() + Duration::from_nanos(pause));
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Socket {
-    pub(super) const fn new(stream: TcpStream, meter: Rc<Meter>) -> Self {
-        Self { stream, meter }
+    pub(super) const fn new(stream: TcpStream, meter: Rc<Meter>, drain: Option<Drain>) -> Self {
+        Self { stream, meter, drain }
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Self { stream, meter, drain } = self.get_mut();
         let before = buf.filled().len();
-        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        self.meter.on_read(buf.filled().len() - before);
+        let stream = Pin::new(stream);
+        let result = ready!(match drain {
+            None => stream.poll_read(cx, buf),
+            Some(drain) => drain.poll_read(stream, cx, buf),
+        });
+        meter.on_read(buf.filled().len() - before);
         Poll::Ready(result)
     }
 }
@@ -126,7 +191,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, meter } = self.get_mut();
+        let Self { stream, meter, .. } = self.get_mut();
         meter.write(|| Pin::new(stream).poll_write(cx, buf))
     }
 
@@ -135,7 +200,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, meter } = self.get_mut();
+        let Self { stream, meter, .. } = self.get_mut();
         meter.write(|| Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 

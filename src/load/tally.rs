@@ -170,6 +170,20 @@ impl Tally {
         self.counts.unsent += 1;
     }
 
+    /// What the first failures counted so far were, in words.
+    pub(super) fn last_failure(&self) -> String {
+        let all = self.table.iter().flatten();
+        let mut said: Vec<String> = all
+            .clone()
+            .flat_map(|step| step.errors.keys())
+            .filter(|kind| **kind != ErrorKind::Status)
+            .map(|kind| kind.words().to_owned())
+            .collect();
+        let bad = all.flat_map(|step| &step.status).filter(|(status, _)| **status >= 400);
+        said.extend(bad.map(|(status, _)| format!("it answered {status}")));
+        if said.is_empty() { "its answer was not as expected".to_owned() } else { said.join(", ") }
+    }
+
     /// A request's first byte was written.
     pub(super) fn sent(&mut self, key: Key) {
         self.of(key).counts.sent += 1;

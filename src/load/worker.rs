@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
@@ -16,20 +16,22 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::clock::{Clock, Moment, nanos};
 use crate::event::Histogram;
-use crate::load::body::Source;
 use crate::load::collect::{Account, Handover};
 use crate::load::deadline::Deadlines;
-use crate::load::drive::{Gate, Iterations, Load, drive_closed, drive_open};
+use crate::load::drive::{Gate, Iterations, Load, drive_closed, drive_open, let_go, set_up};
 use crate::load::exchange::Shop;
 use crate::load::pace::Pacer;
 use crate::load::socket::Totals;
-use crate::load::step::Scenarios;
+use crate::load::step::{Common, Scenarios};
 use crate::load::tally::{Tallies, Tally};
+use crate::load::template::Shared;
 use crate::load::{Endpoint, Error};
 use crate::plan::{LoadModel, PhasePlan, TrafficPlan, UserCurve};
 
 /// How often deadlines are looked at: a timeout may come that much late.
 const SWEEP: Duration = Duration::from_millis(20);
+/// How long requests that were given up may take to end.
+const ABANDONED_WITHIN: Duration = Duration::from_secs(10);
 /// How often idle connections are looked at.
 const PRUNE: Duration = Duration::from_secs(1);
 /// How long tallies add up before they are handed over.
@@ -56,7 +58,7 @@ pub(super) struct Setup {
     pub(super) workers: u32,
     pub(super) traffic: Arc<TrafficPlan>,
     pub(super) phases: Arc<[PhasePlan]>,
-    pub(super) sources: Vec<Vec<Source>>,
+    pub(super) common: Common,
     pub(super) endpoint: Arc<Endpoint>,
     /// By phase and load.
     pub(super) iterations: Vec<Vec<Option<Iterations>>>,
@@ -65,6 +67,9 @@ pub(super) struct Setup {
     pub(super) emptied: Receiver<Tallies>,
     /// By phase, the workers whose loads have nothing more to start.
     pub(super) spent: Arc<watch::Sender<Vec<usize>>>,
+    /// What the setups have captured, by scenario: the first worker's to find out, before any
+    /// phase begins.
+    pub(super) shared: Arc<OnceLock<Vec<Shared>>>,
 }
 
 struct Worker {
@@ -89,14 +94,15 @@ pub(super) fn run(setup: Setup, ready: &SyncSender<Result<(), Error>>) {
             Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let runtime = runtime.map_err(Error::Runtime)?;
         let host = &setup.endpoint.host;
-        let scenarios = Scenarios::new(&setup.traffic, host, &setup.sources)?;
-        Ok((runtime, scenarios))
+        let scenarios = Scenarios::new(&setup.traffic, host, &setup.common)?;
+        let worker = Worker::new(setup, scenarios);
+        runtime.block_on(worker.set_up())?;
+        Ok((runtime, worker))
     });
     match begun {
-        Ok((runtime, scenarios)) => {
+        Ok((runtime, worker)) => {
             // The engine waits for this, and takes a worker that is gone for a failed one.
             let _ = ready.send(Ok(()));
-            let worker = Worker::new(setup, scenarios);
             let (handovers, last) = runtime.block_on(worker.work());
             // Nothing runs any more that waiting for room could delay.
             let _ = handovers.send(last);
@@ -138,6 +144,11 @@ impl Worker {
             )),
             scenarios,
             totals,
+            shared: RefCell::default(),
+            at_work: RefCell::default(),
+            parked: RefCell::default(),
+            closing: Cell::new(false),
+            present: Cell::new(0),
         };
         Self {
             shop: Rc::new(shop),
@@ -150,6 +161,29 @@ impl Worker {
             tallies_cpu_ns: 0,
             setup,
         }
+    }
+
+    /// Does the scenarios' setups, if this is the first worker and there are any. What is done
+    /// there belongs to no phase and is not counted.
+    async fn set_up(&self) -> Result<(), Error> {
+        let any = self.setup.traffic.scenarios.iter().any(|scenario| !scenario.setup.is_empty());
+        if self.setup.worker > 0 || !any {
+            return Ok(());
+        }
+        let mut sweeps = interval(SWEEP);
+        let mut work = std::pin::pin!(set_up(Rc::clone(&self.shop)));
+        let captured = loop {
+            tokio::select! {
+                captured = &mut work => break captured?,
+                _ = sweeps.tick() => self.shop.deadlines.sweep(self.shop.clock.now()),
+            }
+        };
+        let (totals, steps) = (Rc::clone(&self.shop.totals), self.shop.scenarios.steps());
+        totals.forget();
+        self.shop.tally.replace(Tally::new(self.setup.phases.len(), steps, totals));
+        // Nobody else sets it.
+        let _ = self.setup.shared.set(captured);
+        Ok(())
     }
 
     /// Works until told to finish; gives what is still to be handed over.
@@ -165,9 +199,7 @@ impl Worker {
         prunes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut finish_by = None;
         loop {
-            if finish_by
-                .is_some_and(|by| self.shop.in_flight.get() == 0 || self.shop.clock.now() >= by)
-            {
+            if finish_by.is_some_and(|by| self.shop.is_idle() || self.shop.clock.now() >= by) {
                 break;
             }
             tokio::select! {
@@ -184,7 +216,10 @@ impl Worker {
             }
         }
         self.shop.deadlines.abandon();
+        let patience = Instant::now() + ABANDONED_WITHIN;
         while self.shop.in_flight.get() > 0 {
+            // Only a task that is gone without a word keeps its request in flight.
+            assert!(Instant::now() < patience, "a task of the load engine stopped working");
             tokio::task::yield_now().await;
         }
         self.last_handover()
@@ -194,6 +229,10 @@ impl Worker {
         let now = self.shop.clock.now();
         for gate in self.gates.iter().flatten() {
             gate.close(now);
+        }
+        let last = self.gates.iter().rposition(Option::is_some);
+        if let Some(last) = last.and_then(|last| u16::try_from(last).ok()) {
+            let_go(&self.shop, last);
         }
         now
     }
@@ -223,6 +262,9 @@ impl Worker {
         let Some(plan) = self.setup.phases.get(number) else {
             return;
         };
+        if let Some(shared) = self.setup.shared.get() {
+            self.shop.shared.replace(shared.clone());
+        }
         let gate = Rc::new(Gate::default());
         if let Some(earlier) = self.gates[number].replace(Rc::clone(&gate)) {
             earlier.close(at);

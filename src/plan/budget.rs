@@ -18,7 +18,9 @@ pub struct Budget {
     pub kept_answer: Bytes,
     /// How often events are committed to disk.
     pub commit_every: Duration,
-    /// The greatest recording, beyond which raw ticks are no longer kept.
+    /// The most events in one commit: a crowd of them is committed before the time is up.
+    pub commit_events: usize,
+    /// Packed raw ticks around spikes, beyond which no more are recorded.
     pub raw_ticks: Bytes,
 }
 
@@ -30,7 +32,8 @@ impl Default for Budget {
             quoted_log_lines: 20,
             kept_answer: Bytes::from_kib(64),
             commit_every: Duration::from_millis(500),
-            raw_ticks: Bytes::from_mib(256),
+            commit_events: 1024,
+            raw_ticks: Bytes::from_mib(64),
         }
     }
 }

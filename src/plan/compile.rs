@@ -1,17 +1,17 @@
 //! From a checked scenario to a plan.
 
 use std::path::Path;
-use std::sync::Arc;
 
+use super::steps::step_plan;
 use super::{
-    Arrivals, Body, Budget, Burst, BurstForm, CargoBuild, EnvVar, LimitsOutline, LoadModel,
-    LoadPlan, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage, ReadyCheck,
-    ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, SizePoints, StartupPlan,
-    StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, Think,
-    TrafficPlan, UserStage,
+    Arrivals, Budget, Burst, BurstForm, CargoBuild, EnvVar, KubernetesPlan, LimitsOutline,
+    LoadModel, LoadPlan, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage,
+    ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, StartupPlan,
+    StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, TrafficPlan,
+    UserStage,
 };
 use crate::scenario::{self, Fault, Faults, Overrides, RuleFacts, Scenario};
-use crate::units::{Bytes, Limit};
+use crate::units::Limit;
 
 impl Plan {
     /// Reads, checks and compiles a scenario file.
@@ -50,10 +50,12 @@ impl Plan {
                 drain: scenario.traffic.drain,
                 max_in_flight: scenario.traffic.max_in_flight,
                 scenarios,
+                constants: scenario.constants.clone(),
             },
             phases: scenario.phases.iter().map(phase).collect(),
             rules,
-            on_oom: OnOom::Stop,
+            on_oom: if scenario.restarts { OnOom::Restart } else { OnOom::Stop },
+            keep_raw: false,
             budget: Budget::default(),
         })
     }
@@ -139,6 +141,10 @@ fn target(target: &scenario::Target) -> TargetPlan {
             memory: target.memory.map_or(Limit::Unlimited, Limit::Bytes),
             cpus: target.cpus,
             pids: target.pids,
+            kubernetes: target.kubernetes.map(|kubernetes| KubernetesPlan {
+                request: kubernetes.request,
+                memory_qos: kubernetes.memory_qos,
+            }),
         },
         stop: StopPlan { signal: target.stop_signal.clone(), within: target.stop_within },
         allow_debug: false,
@@ -165,51 +171,23 @@ fn source(source: &scenario::Source) -> TargetSource {
 }
 
 fn flow_plan(flow: &scenario::Flow, next_step: &mut u16) -> ScenarioPlan {
-    let steps = flow.steps.iter().map(|step| {
-        let id = *next_step;
-        *next_step = next_step.saturating_add(1);
-        step_plan(step, id)
-    });
-    ScenarioPlan { name: flow.name.clone(), weight: flow.weight, steps: steps.collect() }
-}
-
-fn step_plan(step: &scenario::Step, id: u16) -> StepPlan {
-    let mut headers = step.headers.clone();
-    let content_type = match &step.body {
-        scenario::Body::Json(_) | scenario::Body::Sized { json: true, .. } => "application/json",
-        scenario::Body::Text(_) | scenario::Body::Sized { .. } => "text/plain",
-        scenario::Body::File(path, _) if path.extension().is_some_and(|end| end == "json") => {
-            "application/json"
-        }
-        scenario::Body::Empty | scenario::Body::File(..) => "",
+    let mut plans = |steps: &[scenario::Step]| -> Vec<StepPlan> {
+        let plans = steps.iter().map(|step| {
+            let id = *next_step;
+            *next_step = next_step.saturating_add(1);
+            step_plan(step, id)
+        });
+        plans.collect()
     };
-    if !content_type.is_empty() && !headers.iter().any(|(name, _)| name == "content-type") {
-        headers.push(("content-type".to_owned(), content_type.to_owned()));
-    }
-    StepPlan {
-        id,
-        label: step.label.clone(),
-        method: step.method.clone(),
-        path: step.path.clone(),
-        headers,
-        body: body(&step.body),
-        expect_status: step.expect_status.clone(),
-        think: Think { min: step.think.0, max: step.think.1 },
-    }
-}
-
-fn body(body: &scenario::Body) -> Body {
-    match body {
-        scenario::Body::Empty => Body::Empty,
-        scenario::Body::Text(text) => Body::Literal(Arc::from(text.as_bytes())),
-        scenario::Body::Json(json) => Body::Literal(Arc::from(json.to_string().into_bytes())),
-        scenario::Body::File(path, bytes) => {
-            Body::File { path: path.clone(), bytes: Arc::from(bytes.as_slice()) }
-        }
-        scenario::Body::Sized { points, json } => {
-            let points = SizePoints::new(points.clone()).expect("a checked scenario's points rise");
-            if *json { Body::Json(points) } else { Body::Text(points) }
-        }
+    // Evaluated in the order of `ScenarioPlan::all_steps`.
+    ScenarioPlan {
+        name: flow.name.clone(),
+        weight: flow.weight,
+        setup: plans(&flow.setup),
+        on_start: plans(&flow.on_start),
+        steps: plans(&flow.steps),
+        on_stop: plans(&flow.on_stop),
+        feed: flow.feed.clone(),
     }
 }
 
@@ -276,14 +254,10 @@ fn phase_outline(phase: &PhasePlan) -> PhaseOutline {
 }
 
 fn step_outlines(flow: &ScenarioPlan) -> impl Iterator<Item = StepOutline> + '_ {
-    flow.steps.iter().map(|step| StepOutline {
+    flow.all_steps().map(|step| StepOutline {
         scenario: flow.name.clone(),
         step: step.label.clone(),
-        body_max: match &step.body {
-            Body::Empty => Bytes::ZERO,
-            Body::Literal(bytes) | Body::File { bytes, .. } => Bytes::new(bytes.len() as u64),
-            Body::Text(points) | Body::Json(points) => points.max(),
-        },
+        body_max: step.body.max(),
     })
 }
 

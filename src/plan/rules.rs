@@ -59,6 +59,10 @@ pub enum Metric {
     OpenFiles,
     /// Time in which some task waited for memory.
     PsiMemory,
+    /// Bytes written to block devices since the container began.
+    DiskWritten,
+    /// Bytes printed since the container began.
+    LogBytes,
     /// Requests.
     HttpReqs,
     /// Share of failed requests.
@@ -90,7 +94,7 @@ pub enum MetricKind {
     Counter,
 }
 
-const METRICS: [(&str, Metric, MetricKind); 19] = [
+const METRICS: [(&str, Metric, MetricKind); 21] = [
     ("memory", Metric::Memory, MetricKind::Size),
     ("memory_usage", Metric::MemoryUsage, MetricKind::Size),
     ("memory_rss", Metric::MemoryRss, MetricKind::Size),
@@ -104,6 +108,8 @@ const METRICS: [(&str, Metric, MetricKind); 19] = [
     ("threads", Metric::Threads, MetricKind::Level),
     ("open_files", Metric::OpenFiles, MetricKind::Level),
     ("psi_memory", Metric::PsiMemory, MetricKind::Time),
+    ("disk_written", Metric::DiskWritten, MetricKind::Size),
+    ("log_bytes", Metric::LogBytes, MetricKind::Size),
     ("http_reqs", Metric::HttpReqs, MetricKind::Counter),
     ("http_req_failed", Metric::HttpReqFailed, MetricKind::Share),
     ("http_req_duration", Metric::HttpReqDuration, MetricKind::Trend),
@@ -415,6 +421,9 @@ fn parse_bound(text: &str, metric: Metric, aggregate: Aggregate) -> Result<Bound
     if let Some(percent) = text.strip_suffix('%') {
         let percent: f64 = percent.trim().parse().map_err(|_| refused("write `80%`"))?;
         return match metric.kind() {
+            MetricKind::Size if matches!(metric, Metric::DiskWritten | Metric::LogBytes) => {
+                Err(refused("what is written has no limit to be a share of: write `200MiB`"))
+            }
             MetricKind::Size => Ok(Bound::PercentOfLimit(percent)),
             MetricKind::Share => Ok(Bound::Value(percent / 100.0)),
             MetricKind::Level if metric == Metric::Throttled => Ok(Bound::Value(percent)),
@@ -472,6 +481,9 @@ mod tests {
         assert_eq!(parse("http_req_failed", "rate<1%").unwrap().bound, Bound::Value(0.01));
         assert_eq!(parse("ready", "max<=2s").unwrap().bound, Bound::Value(2000.0));
         assert_eq!(parse("memory", "oom_kills==0").unwrap().aggregate, Aggregate::OomKills);
+        let rule = parse("log_bytes{phase:soak}", "slope<10MiB/h").unwrap();
+        assert_eq!(rule.bound, Bound::PerHour(10_485_760.0));
+        assert_eq!(parse("disk_written", "max<1GiB").unwrap().metric, Metric::DiskWritten);
         assert_eq!(parse("startup", "max<128MiB").unwrap().bound, Bound::Value(134_217_728.0));
     }
 
@@ -484,6 +496,7 @@ mod tests {
         assert!(help("memory{fase:x}", "max<1").contains("phase:burst"));
         assert!(help("memory", "max<80 apples").contains("200MiB"));
         assert!(help("memory", "slope<1MiB").contains("1MiB/h"));
+        assert!(help("disk_written", "max<80%").contains("200MiB"));
         assert!(parse("http_reqs", "oom_kills==0").is_err());
         assert!(parse("memory{phase:a", "max<1").is_err());
     }

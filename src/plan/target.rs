@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::units::Limit;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, Limit};
 
 /// What is started, and how.
 #[derive(Debug, Clone)]
@@ -133,6 +135,84 @@ pub struct TargetLimits {
     pub cpus: Option<f64>,
     /// Processes and threads; none: no limit.
     pub pids: Option<u32>,
+    /// What Kubernetes does beyond; none: limits as Docker sets them.
+    pub kubernetes: Option<KubernetesPlan>,
+}
+
+/// What Kubernetes does beyond a memory limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KubernetesPlan {
+    /// The memory that the container requests; none: as much as its limit.
+    pub request: Option<Bytes>,
+    /// Whether the kubelet's `MemoryQoS` is on.
+    pub memory_qos: bool,
+}
+
+/// The period of the kubelet's CPU quotas, in microseconds.
+pub const KUBELET_PERIOD_US: u32 = 100_000;
+
+/// The least CPU quota that the kubelet sets, in microseconds (`MilliCPUToQuota` in
+/// `pkg/kubelet/cm/helpers_linux.go`).
+const KUBELET_LEAST_QUOTA_US: f64 = 1000.0;
+
+/// `MemoryQoS` throttles above the request plus this share of what is between it and the limit
+/// (KEP-2570, the default of `memoryThrottlingFactor`).
+const THROTTLING_FACTOR: f64 = 0.9;
+
+impl KubernetesPlan {
+    /// `memory.high` under a limit, rounded down to pages as the kubelet does; none where it sets
+    /// none.
+    #[must_use]
+    pub fn high(&self, limit: Limit) -> Option<Bytes> {
+        let limit = limit.bytes().filter(|_| self.memory_qos)?;
+        let request = self.request.filter(|request| *request < limit)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between two sizes"
+        )]
+        let above = ((limit - request).as_f64() * THROTTLING_FACTOR) as u64;
+        Some(Bytes::new((request.get() + above) / 4096 * 4096))
+    }
+
+    /// The CPU quota for so many cores, in microseconds a period.
+    #[must_use]
+    pub fn quota_us(cpus: f64) -> i64 {
+        #[expect(clippy::cast_possible_truncation, reason = "a scenario's cpus are below 10^6")]
+        let quota = (cpus * f64::from(KUBELET_PERIOD_US)).max(KUBELET_LEAST_QUOTA_US) as i64;
+        quota
+    }
+
+    /// The CPU weight for so many cores, on v1's scale (`MilliCPUToShares`).
+    #[must_use]
+    pub fn shares(cpus: f64) -> i64 {
+        #[expect(clippy::cast_possible_truncation, reason = "a scenario's cpus are below 10^6")]
+        let shares = (cpus * 1024.0).clamp(2.0, 262_144.0) as i64;
+        shares
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_high_follows_the_kubelets_formula() {
+        let plan = KubernetesPlan { request: Some(Bytes::from_mib(100)), memory_qos: true };
+        // 100 MiB + 0.9 × 100 MiB.
+        assert_eq!(plan.high(Limit::Bytes(Bytes::from_mib(200))), Some(Bytes::from_mib(190)));
+        assert_eq!(plan.high(Limit::Unlimited), None);
+        assert_eq!(plan.high(Limit::Bytes(Bytes::from_mib(100))), None);
+        let off = KubernetesPlan { memory_qos: false, ..plan };
+        assert_eq!(off.high(Limit::Bytes(Bytes::from_mib(200))), None);
+    }
+
+    #[test]
+    fn quotas_are_the_kubelets() {
+        assert_eq!(KubernetesPlan::quota_us(0.25), 25_000);
+        assert_eq!(KubernetesPlan::quota_us(0.001), 1000);
+        assert_eq!(KubernetesPlan::shares(0.5), 512);
+    }
 }
 
 /// How the target is asked to stop.
@@ -145,7 +225,7 @@ pub struct StopPlan {
 }
 
 /// How memory is sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SamplingPlan {
     /// Time between two ticks.
     pub tick: Duration,

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::{Constants, Feed, Reply, Shape, Transfer};
 use crate::units::{Bytes, Rate};
 
 /// What the traffic is made of, apart from phases.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrafficPlan {
     /// Fixes everything that depends on chance.
     pub seed: u64,
@@ -19,21 +22,39 @@ pub struct TrafficPlan {
     pub max_in_flight: usize,
     /// The scenarios; a mix draws from them by weight.
     pub scenarios: Vec<ScenarioPlan>,
+    /// What templates are given of the harness's surroundings. May hold secrets.
+    pub constants: Constants,
 }
 
 /// What one user or one arrival does: steps, one after another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ScenarioPlan {
     /// Its name.
     pub name: String,
     /// Its weight in a mix, at least 1.
     pub weight: u32,
+    /// Steps that are done once, before the first phase; what they capture belongs to all users.
+    pub setup: Vec<StepPlan>,
+    /// Steps that each user does once, before all others.
+    pub on_start: Vec<StepPlan>,
     /// Its steps, at least one.
     pub steps: Vec<StepPlan>,
+    /// Steps that each user does when it leaves.
+    pub on_stop: Vec<StepPlan>,
+    /// Records that runs take values from.
+    pub feed: Option<Feed>,
+}
+
+impl ScenarioPlan {
+    /// All its steps, in the order of their indices.
+    pub fn all_steps(&self) -> impl Iterator<Item = &StepPlan> {
+        let parts = [&self.setup, &self.on_start, &self.steps, &self.on_stop];
+        parts.into_iter().flatten()
+    }
 }
 
 /// One request of a scenario.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepPlan {
     /// Its index over all scenarios' steps, in order; the same as in [`super::Outline::steps`].
     pub id: u16,
@@ -41,21 +62,25 @@ pub struct StepPlan {
     pub label: String,
     /// The HTTP method.
     pub method: String,
-    /// The path with query, as it is sent.
+    /// The path with query, as it is sent, or a template of it.
     pub path: String,
-    /// Header lines, names in lower case; `host`, `content-length` and `connection` are the
+    /// Header lines, names in lower case, values perhaps templates; `host`, `content-length` and `connection` are the
     /// engine's own unless given here.
     pub headers: Vec<(String, String)>,
     /// The request's body.
     pub body: Body,
     /// The statuses that count as success; empty: all below 400.
     pub expect_status: Vec<u16>,
+    /// What becomes of the answer.
+    pub reply: Reply,
+    /// How it is sent, and its answer read.
+    pub transfer: Transfer,
     /// The pause before the step.
     pub think: Think,
 }
 
 /// A pause, drawn uniformly between two bounds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Think {
     /// The shortest.
     pub min: Duration,
@@ -64,16 +89,33 @@ pub struct Think {
 }
 
 /// A request's body.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Body {
     /// None.
     Empty,
     /// These bytes.
     Literal(Arc<[u8]>),
+    /// The text that a template gives.
+    Template(Arc<str>),
     /// Text of drawn size: random printable bytes, cut from one seeded block.
     Text(SizePoints),
-    /// JSON of drawn size: an array of records with names, numbers and texts.
-    Json(SizePoints),
+    /// JSON of drawn size.
+    Json(SizePoints, Shape),
+    /// One of these, drawn anew each time.
+    OneOf(Arc<[Arc<[u8]>]>),
+    /// Bytes and what templates give, one after another.
+    Pieces(Vec<Piece>),
+    /// A list of items, repeated until the whole has a drawn size, give or take an item.
+    Grown {
+        /// What stands before the items.
+        head: Arc<[u8]>,
+        /// The items.
+        items: Vec<Arc<[u8]>>,
+        /// What stands after them.
+        tail: Arc<[u8]>,
+        /// The sizes.
+        sizes: SizePoints,
+    },
     /// The bytes of a file, read when the plan was made.
     File {
         /// Where they came from.
@@ -83,12 +125,21 @@ pub enum Body {
     },
 }
 
+/// A piece of a body.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Piece {
+    /// These bytes.
+    Bytes(Arc<[u8]>),
+    /// What a template gives.
+    Template(Arc<str>),
+}
+
 /// A distribution of sizes by its quantiles: between two points the size is interpolated on a
 /// logarithmic scale.
 ///
 /// Points are `(quantile in 0..=1, size)`, both ascending, the first at quantile 0 and the last
 /// at quantile 1. A fixed size is two equal points.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SizePoints(Vec<(f64, Bytes)>);
 
 impl SizePoints {
@@ -133,7 +184,7 @@ impl SizePoints {
 }
 
 /// One phase.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PhasePlan {
     /// Its name, unique in the plan.
     pub name: String,
@@ -158,7 +209,7 @@ impl PhasePlan {
 }
 
 /// One load in a phase.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LoadPlan {
     /// What is run.
     pub scenario: ScenarioChoice,
@@ -169,7 +220,7 @@ pub struct LoadPlan {
 }
 
 /// What a load runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScenarioChoice {
     /// A scenario drawn by weight, each time anew.
     Mix,
@@ -178,7 +229,7 @@ pub enum ScenarioChoice {
 }
 
 /// How a load is paced.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum LoadModel {
     /// Arrivals at times fixed in advance, whatever the target does.
     Open(OpenLoad),
@@ -192,7 +243,7 @@ pub enum LoadModel {
 }
 
 /// An open load: a rate over time, and bursts on top of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenLoad {
     /// The rate over time; its stages' lengths add up to the load's.
     pub stages: Vec<RateStage>,
@@ -203,7 +254,7 @@ pub struct OpenLoad {
 }
 
 /// A stretch of time in which the rate goes evenly from one value to another.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RateStage {
     /// At its start.
     pub from: Rate,
@@ -214,7 +265,7 @@ pub struct RateStage {
 }
 
 /// A stretch of time in which the number of users goes evenly from one value to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserStage {
     /// At its start.
     pub from: u32,
@@ -225,7 +276,7 @@ pub struct UserStage {
 }
 
 /// How arrivals are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arrivals {
     /// At even distances.
     Even,
@@ -234,7 +285,7 @@ pub enum Arrivals {
 }
 
 /// Bursts that come again and again. The first comes half a period after the load's start.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
     /// The period.
     pub every: Duration,
@@ -245,7 +296,7 @@ pub struct Burst {
 }
 
 /// What a burst is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum BurstForm {
     /// So many arrivals, all due at once.
     Size(u64),

@@ -29,6 +29,8 @@ impl Recording {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(refused)?;
+        // One moment's state for all that is read: small batches may be packed meanwhile.
+        connection.execute_batch("BEGIN").map_err(refused)?;
         store::check(&connection, &path)?;
         let text: String = connection
             .query_row("SELECT value FROM meta WHERE key = 'header'", [], |row| row.get(0))

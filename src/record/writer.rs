@@ -11,8 +11,10 @@ use super::{Error, Header, RunDirectory, store};
 use crate::event::Event;
 use crate::plan::Budget;
 
-/// The most events in one batch: a crowd of them is committed before the time is up.
-const BATCH_EVENTS: usize = 1024;
+/// Batches are committed often, so that little is lost, and small ones deflate badly: so often, or
+/// after so many events, those since the last time are packed into one.
+const PACK_EVERY: Duration = Duration::from_secs(60);
+const PACK_EVENTS: usize = 2048;
 
 /// How often the writer looks for events while there are none.
 const IDLE: Duration = Duration::from_millis(20);
@@ -37,7 +39,16 @@ impl Recorder {
         let path = directory.recording();
         let connection = begin(&path, header)?;
         let (events, queue) = channel(budget.event_queue);
-        let writer = Writer { connection, path, commit_every: budget.commit_every };
+        let Budget { commit_every, commit_events, .. } = *budget;
+        let writer = Writer {
+            connection,
+            path,
+            commit_every,
+            commit_events,
+            unpacked: Vec::new(),
+            first_unpacked: None,
+            packed: Instant::now(),
+        };
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || writer.run(queue))
@@ -78,10 +89,15 @@ struct Writer {
     connection: Connection,
     path: PathBuf,
     commit_every: Duration,
+    commit_events: usize,
+    /// The events of the batches that are not packed yet, and the first of these.
+    unpacked: Vec<Event>,
+    first_unpacked: Option<i64>,
+    packed: Instant,
 }
 
 impl Writer {
-    fn run(self, mut queue: Receiver<Event>) -> Result<(), Error> {
+    fn run(mut self, mut queue: Receiver<Event>) -> Result<(), Error> {
         let mut batch = Vec::new();
         let mut committed = Instant::now();
         loop {
@@ -90,19 +106,20 @@ impl Writer {
                 Err(TryRecvError::Empty) => std::thread::sleep(IDLE),
                 Err(TryRecvError::Disconnected) => break,
             }
-            if batch.len() >= BATCH_EVENTS || committed.elapsed() >= self.commit_every {
+            if batch.len() >= self.commit_events || committed.elapsed() >= self.commit_every {
                 self.commit(&mut batch)?;
                 committed = Instant::now();
             }
         }
         self.commit(&mut batch)?;
+        self.pack()?;
         // Out of WAL mode the recording is one file, which opens on read-only media too.
         self.connection
             .pragma_update(None, "journal_mode", "DELETE")
             .map_err(|source| self.refused(source))
     }
 
-    fn commit(&self, batch: &mut Vec<Event>) -> Result<(), Error> {
+    fn commit(&mut self, batch: &mut Vec<Event>) -> Result<(), Error> {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
             return Ok(());
         };
@@ -121,8 +138,32 @@ impl Writer {
                 ])
             })
             .map_err(|source| self.refused(source))?;
-        batch.clear();
+        self.first_unpacked.get_or_insert(self.connection.last_insert_rowid());
+        self.unpacked.append(batch);
+        if self.unpacked.len() >= PACK_EVENTS || self.packed.elapsed() >= PACK_EVERY {
+            self.pack()?;
+        }
         Ok(())
+    }
+
+    /// Puts one large batch in the place of the small ones since the last time, in one step.
+    fn pack(&mut self) -> Result<(), Error> {
+        let events = std::mem::take(&mut self.unpacked);
+        self.packed = Instant::now();
+        let (Some(seq), Some(last)) = (self.first_unpacked.take(), events.last()) else {
+            return Ok(());
+        };
+        let (body, last_ns) = (store::encode(&events), last.at.as_nanos().cast_signed());
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let packed = self.connection.unchecked_transaction().and_then(|transaction| {
+            transaction.execute(
+                "UPDATE batch SET last_ns = ?2, events = ?3, body = ?4 WHERE seq = ?1",
+                params![seq, last_ns, count, body],
+            )?;
+            transaction.execute("DELETE FROM batch WHERE seq > ?1", [seq])?;
+            transaction.commit()
+        });
+        packed.map_err(|source| self.refused(source))
     }
 
     fn refused(&self, source: rusqlite::Error) -> Error {
@@ -155,10 +196,19 @@ mod tests {
         let live = Recording::open(&directory).unwrap();
         assert_eq!(live.header(), &header);
         assert_eq!(live.events().count(), 3000);
-        drop(live);
         recorder.record(event(3000)).await.unwrap();
+        // What a reader sees is one moment's state, whatever is packed meanwhile.
+        assert_eq!(live.events().count(), 3000);
+        drop(live);
         recorder.finish().unwrap();
         let done = Recording::open(&directory).unwrap();
+        let batches: u32 = Connection::open(directory.recording())
+            .unwrap()
+            .query_row("SELECT count(*) FROM batch", [], |row| row.get(0))
+            .unwrap();
+        // Full packs, and what was left at the end.
+        let full = u32::try_from(3001_usize.div_ceil(PACK_EVENTS)).unwrap();
+        assert!(batches <= full, "{batches} batches, where {full} hold them all");
         let events: Vec<Event> = done.events().map(Result::unwrap).collect();
         assert_eq!(events, (0..=3000).map(event).collect::<Vec<_>>());
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::json_target::{ProcessRow, VitalRow, WrittenRow, process, vital, written};
+use super::watch::{self, WatchedRow};
 use super::{Renderer, text};
 use crate::analysis::{
-    CheckItem, Findings, GeneratorAccount, Measured, Memory, Phase, PhaseMemory, Reason,
-    SamplerAccount, SpikeFinding, Startup, StepTraffic, Times, Traffic, Trial, Vital,
+    CheckItem, Composition, Findings, GeneratorAccount, LifeFinding, Measured, Memory, Phase,
+    PhaseMemory, Reason, SamplerAccount, SpikeFinding, Startup, StepTraffic, Times, Traffic, Trial,
 };
 use crate::clock::Moment;
-use crate::event::{Evidence, GeneratorPath, HostFacts, ReleaseBuild, SchedulingClass};
+use crate::event::{
+    Band, Evidence, GeneratorPath, HostFacts, KernelParts, ReleaseBuild, RunFacts, SchedulingClass,
+};
 use crate::units::Limit;
 
 /// Renders `run.json`.
@@ -42,16 +46,20 @@ struct Document<'a> {
     startup: Option<StartupRow>,
     phases: Vec<PhaseRow<'a>>,
     memory: Option<MemoryRow>,
+    processes: Option<Vec<ProcessRow<'a>>>,
+    written: Option<WrittenRow>,
     spikes: Vec<SpikeRow<'a>>,
     spikes_total: Option<u64>,
     growth: NotYet,
     costs: NotYet,
     sizing: NotYet,
-    sampler: Option<SamplerRow>,
+    lives: Vec<LifeRow>,
+    sampler: Option<SamplerRow<'a>>,
     generator: Option<GeneratorRow>,
     thresholds: Vec<ThresholdRow<'a>>,
     checklist: Vec<CheckRow<'a>>,
     host: &'a HostFacts,
+    watched: Option<Vec<WatchedRow<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +77,8 @@ struct TargetRow<'a> {
     limit_bytes: Option<u64>,
     cgroup: &'a str,
     release_build: ReleaseBuild,
+    allocator: Option<&'a str>,
+    allocator_evidence: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -76,6 +86,7 @@ struct StartupRow {
     trials: Vec<TrialRow>,
     peak_bytes: Option<u64>,
     settled_bytes: Option<u64>,
+    first_trial_cold: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +100,8 @@ struct TrialRow {
     killed: bool,
     trial: u32,
     limit_bytes: Option<u64>,
+    major_faults: Option<u64>,
+    cache_bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -97,7 +110,7 @@ struct PhaseRow<'a> {
     start_ms: f64,
     end_ms: f64,
     memory: Option<PhaseMemoryRow>,
-    target: Option<VitalRow>,
+    target: Option<VitalRow<'a>>,
     traffic: Option<TrafficRow<'a>>,
     recovery_ms: NotYet,
 }
@@ -111,15 +124,6 @@ struct PhaseMemoryRow {
     unreclaimable_peak_low_bytes: u64,
     start_bytes: u64,
     end_bytes: u64,
-}
-
-#[derive(Serialize)]
-struct VitalRow {
-    cpu_cores: Option<f64>,
-    throttled_percent: Option<f64>,
-    threads_max: u32,
-    open_files_max: Option<u32>,
-    psi_some_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -176,6 +180,40 @@ struct MemoryRow {
     oom_kills: u64,
     limit_hits: Option<u64>,
     oom_evidence: Vec<Evidence>,
+    at_unreclaimable_peak: Option<CompositionRow>,
+}
+
+/// What memory was made of; parts that the kernel does not tell apart are null.
+#[derive(Serialize)]
+struct CompositionRow {
+    at_ms: f64,
+    anon_bytes: u64,
+    shmem_bytes: u64,
+    kernel_bytes: Option<u64>,
+    slab_bytes: Option<u64>,
+    slab_reclaimable_bytes: Option<u64>,
+    sock_bytes: Option<u64>,
+    page_tables_bytes: Option<u64>,
+    page_cache_bytes: u64,
+    working_set_bytes: u64,
+}
+
+fn composition(row: &Composition) -> CompositionRow {
+    let parts = row.kernel.and_then(|kernel| kernel.parts);
+    let of =
+        |band: fn(KernelParts) -> Option<Band>| parts.and_then(band).map(|band| band.max.get());
+    CompositionRow {
+        at_ms: number(row.at.as_millis_f64()),
+        anon_bytes: row.anon.get(),
+        shmem_bytes: row.shmem.get(),
+        kernel_bytes: row.kernel.map(|kernel| kernel.total.max.get()),
+        slab_bytes: of(|parts| parts.slab),
+        slab_reclaimable_bytes: of(|parts| Some(parts.slab_reclaimable)),
+        sock_bytes: of(|parts| parts.sock),
+        page_tables_bytes: of(|parts| parts.page_tables),
+        page_cache_bytes: row.cache.get(),
+        working_set_bytes: row.working_set.get(),
+    }
 }
 
 #[derive(Serialize)]
@@ -197,13 +235,25 @@ struct SuspectRow<'a> {
 }
 
 #[derive(Serialize)]
-struct SamplerRow {
+struct LifeRow {
+    start_ms: f64,
+    ready_ms: Option<f64>,
+    end_ms: Option<f64>,
+    exit_code: Option<i64>,
+    peak_bytes: u64,
+    unreclaimable_peak_bytes: u64,
+    oom_kills: u64,
+}
+
+#[derive(Serialize)]
+struct SamplerRow<'a> {
     tick_us: f64,
     ticks: u64,
     missed_ticks: u64,
     lateness_us: Option<LatenessRow>,
     scheduling: Option<SchedulingClass>,
     peak_method: Option<&'static str>,
+    via: Option<&'a str>,
     cpu_percent: Option<f64>,
 }
 
@@ -231,20 +281,20 @@ struct CheckRow<'a> {
 }
 
 /// Rounded to a thousandth, and finite.
-fn places(value: f64) -> Option<f64> {
+pub(super) fn places(value: f64) -> Option<f64> {
     value.is_finite().then(|| (value * 1e3).round() / 1e3)
 }
 
 /// The same for what is finite by its making.
-fn number(value: f64) -> f64 {
+pub(super) fn number(value: f64) -> f64 {
     places(value).unwrap_or(0.0)
 }
 
-fn ms(at: Moment) -> f64 {
+pub(super) fn ms(at: Moment) -> f64 {
     number(at.as_millis_f64())
 }
 
-fn size(limit: Limit) -> Option<u64> {
+pub(super) fn size(limit: Limit) -> Option<u64> {
     limit.bytes().map(crate::units::Bytes::get)
 }
 
@@ -266,20 +316,26 @@ impl<'a> Document<'a> {
                 limit_bytes: size(findings.limit),
                 cgroup: &facts.cgroup,
                 release_build: facts.release,
+                allocator: findings.program.as_ref().map(|row| row.allocator.as_str()),
+                allocator_evidence: findings.program.as_ref().map(|row| row.evidence.as_str()),
             },
             startup: findings.startup.as_ref().map(startup),
             phases: findings.phases.iter().map(phase).collect(),
             memory: memory.map(|row| whole_memory(row, findings.limit)),
+            processes: findings.processes.as_ref().map(|rows| rows.iter().map(process).collect()),
+            written: findings.written.map(written),
             spikes: findings.spikes.iter().map(spike).collect(),
             spikes_total: findings.spikes_total,
             growth: None,
             costs: None,
             sizing: None,
-            sampler: findings.sampler.as_ref().map(sampler),
+            lives: findings.lives.iter().map(life).collect(),
+            sampler: findings.sampler.as_ref().map(|row| sampler(row, facts)),
             generator: findings.generator.as_ref().map(generator),
             thresholds: findings.thresholds.iter().map(threshold).collect(),
             checklist: findings.checklist.iter().map(check).collect(),
             host: &facts.host,
+            watched: watch::rows(findings),
         }
     }
 }
@@ -293,6 +349,7 @@ fn startup(row: &Startup) -> StartupRow {
         trials: row.trials.iter().map(trial).collect(),
         peak_bytes: row.peak.map(crate::units::Bytes::get),
         settled_bytes: row.settled.map(crate::units::Bytes::get),
+        first_trial_cold: row.first_was_cold,
     }
 }
 
@@ -308,6 +365,8 @@ fn trial(row: &Trial) -> TrialRow {
         killed: row.killed,
         trial: row.number,
         limit_bytes: size(row.limit),
+        major_faults: row.major_faults,
+        cache_bytes: row.cache.map(get),
     }
 }
 
@@ -331,16 +390,6 @@ const fn phase_memory(row: &PhaseMemory) -> PhaseMemoryRow {
         unreclaimable_peak_low_bytes: row.unreclaimable_peak_low.get(),
         start_bytes: row.start.get(),
         end_bytes: row.end.get(),
-    }
-}
-
-fn vital(row: &Vital) -> VitalRow {
-    VitalRow {
-        cpu_cores: row.cpu_cores.and_then(places),
-        throttled_percent: row.throttled_percent.and_then(places),
-        threads_max: row.threads_max,
-        open_files_max: row.open_files_max,
-        psi_some_ms: row.psi_some_ms.and_then(places),
     }
 }
 
@@ -400,6 +449,7 @@ fn whole_memory(row: &Memory, limit: Limit) -> MemoryRow {
         oom_kills: row.oom_kills,
         limit_hits: row.limit_hits,
         oom_evidence: row.oom_evidence.iter().copied().collect(),
+        at_unreclaimable_peak: row.composition.as_ref().map(composition),
     }
 }
 
@@ -420,7 +470,20 @@ fn spike(row: &SpikeFinding) -> SpikeRow<'_> {
     }
 }
 
-fn sampler(row: &SamplerAccount) -> SamplerRow {
+fn life(row: &LifeFinding) -> LifeRow {
+    let ms = |at: Moment| number(at.as_millis_f64());
+    LifeRow {
+        start_ms: ms(row.start),
+        ready_ms: row.ready.map(ms),
+        end_ms: row.end.map(ms),
+        exit_code: row.exit_code,
+        peak_bytes: row.peak.get(),
+        unreclaimable_peak_bytes: row.unreclaimable_peak.get(),
+        oom_kills: row.oom_kills,
+    }
+}
+
+fn sampler<'a>(row: &SamplerAccount, facts: &'a RunFacts) -> SamplerRow<'a> {
     SamplerRow {
         tick_us: number(Moment::from_nanos(row.tick_ns).as_millis_f64() * 1e3),
         ticks: row.ticks,
@@ -428,6 +491,7 @@ fn sampler(row: &SamplerAccount) -> SamplerRow {
         lateness_us: row.lateness_us.map(lateness),
         scheduling: row.scheduling,
         peak_method: row.method.map(crate::event::PeakMethod::name),
+        via: Some(facts.via.as_str()).filter(|via| !via.is_empty()),
         cpu_percent: row.cpu_percent.and_then(places),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Renderer, text};
-use crate::analysis::{Findings, Times};
+use super::{Renderer, text, watch};
+use crate::analysis::{Findings, Phase, Times, Vital};
+use crate::units::Bytes;
 
 /// Renders `report.md`.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +40,9 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         writeln!(out)?;
     }
     if let Some(memory) = &findings.memory {
-        writeln!(out, "| memory | |\n|---|---:|")?;
+        let whose = watch::whose(findings);
+        let whose = whose.map_or_else(String::new, |whose| format!(" of {}", plain(whose)));
+        writeln!(out, "| memory{whose} | |\n|---|---:|")?;
         writeln!(out, "| limit | {} |", findings.limit)?;
         writeln!(out, "| charged peak | {} |", memory.peak)?;
         writeln!(out, "| unreclaimable peak | {} |", memory.unreclaimable_peak)?;
@@ -53,9 +56,13 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         }
         writeln!(out)?;
     }
-    if !findings.phases.is_empty() {
+    if !findings.watched.is_empty() {
+        watch::markdown(out, findings, plain)?;
+    } else if !findings.phases.is_empty() {
         phases(out, findings)?;
+        vitals(out, findings)?;
     }
+    processes(out, findings)?;
     if !findings.thresholds.is_empty() {
         writeln!(out, "| threshold | value | |\n|---|---:|---|")?;
         for row in &findings.thresholds {
@@ -108,6 +115,82 @@ fn phases(out: &mut String, findings: &Findings) -> std::fmt::Result {
             time(|row| row.p95),
             time(|row| row.p99),
         )?;
+    }
+    writeln!(out)
+}
+
+/// The slow measures by phase; a row that nothing is known for is left out.
+fn vitals(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    type Row = (&'static str, fn(&Vital) -> Option<String>);
+    let rows: [Row; 13] = [
+        ("CPU, cores", |row| row.cpu_cores.map(|cores| format!("{cores:.2}"))),
+        ("throttled", |row| row.throttled_percent.map(text::percent)),
+        ("waiting for memory, some", |row| row.psi_some_ms.map(text::millis)),
+        ("waiting for memory, all", |row| row.psi_full_ms.map(text::millis)),
+        ("waiting for a CPU, some", |row| row.cpu_psi_ms.map(text::millis)),
+        ("waiting for I/O, some", |row| row.io_psi_ms.map(text::millis)),
+        ("disk read", |row| row.read_bytes.map(bytes)),
+        ("disk written", |row| row.written_bytes.map(bytes)),
+        ("printed", |row| row.log_bytes.map(bytes)),
+        ("page faults, major ones", |row| {
+            let all = row.page_faults?;
+            Some(
+                row.major_faults.map_or_else(|| all.to_string(), |major| format!("{all}, {major}")),
+            )
+        }),
+        ("charges at the limit", |row| row.max_events.map(|count| count.to_string())),
+        ("swap, most", |row| {
+            row.swap_peak.filter(|size| *size > Bytes::ZERO).map(|s| s.to_string())
+        }),
+        ("processes, threads, files, sockets, most", |row| Some(counts(row))),
+    ];
+    let phases = || findings.phases.iter().filter(|phase| phase.target.is_some());
+    if phases().next().is_none() {
+        return Ok(());
+    }
+    let names: Vec<String> = phases().map(|phase| plain(&phase.name)).collect();
+    writeln!(out, "| target | {} |\n|---|{}", names.join(" | "), "---:|".repeat(names.len()))?;
+    for (name, of) in rows {
+        let of = |phase: &Phase| phase.target.as_ref().and_then(of);
+        if phases().any(|phase| of(phase).is_some()) {
+            let cells: Vec<_> =
+                phases().map(|phase| of(phase).unwrap_or_else(|| "–".to_owned())).collect();
+            writeln!(out, "| {name} | {} |", cells.join(" | "))?;
+        }
+    }
+    writeln!(out)
+}
+
+fn bytes(count: u64) -> String {
+    Bytes::new(count).to_string()
+}
+
+fn counts(row: &Vital) -> String {
+    let sockets = row.sockets_max.as_ref().map(|by_state| {
+        let of = |name: &str| by_state.get(name).copied().unwrap_or(0);
+        let (open, listening) = (of("established"), of("listen"));
+        format!("{open} established, {listening} listening")
+    });
+    let dash = || "–".to_owned();
+    format!(
+        "{} / {} / {} / {}",
+        row.processes_max,
+        row.threads_max,
+        row.open_files_max.map_or_else(dash, |count| count.to_string()),
+        sockets.unwrap_or_else(dash)
+    )
+}
+
+/// The largest processes, where there was more than one.
+fn processes(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    let rows = findings.processes.as_deref().unwrap_or_default();
+    if rows.len() < 2 {
+        return Ok(());
+    }
+    writeln!(out, "| process | RSS peak | |\n|---|---:|---|")?;
+    for row in rows.iter().take(5) {
+        let (name, at) = (plain(&row.name), text::moment(row.at));
+        writeln!(out, "| {name} ({}) | {} | at {at} |", row.pid, row.rss_peak)?;
     }
     writeln!(out)
 }

@@ -5,7 +5,7 @@ use super::draw::{
 };
 use super::scale::{TimeScale, ValueScale};
 use super::text;
-use crate::analysis::{Findings, FlowColumn, LatencyColumn, MemoryColumn};
+use crate::analysis::{Findings, FlowColumn, LatencyColumn, MemoryColumn, VitalColumn};
 use crate::clock::Moment;
 use crate::units::Bytes;
 
@@ -247,6 +247,61 @@ pub(super) fn latency(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Finding
             }
             canvas.line(&points, ink, width);
         }
+    }
+}
+
+/// CPU time used per wall time.
+pub(super) fn cpu(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
+    let rows = &findings.timeline.vitals;
+    let most = rows.iter().filter_map(|row| row.cores).fold(0.0, f64::max);
+    let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
+    grid(canvas, &scale);
+    panel.head(canvas, "CPU, cores in use", &[]);
+    steps(canvas, panel, rows, &scale, BLUE, |row| row.cores);
+}
+
+/// Share of time in which some task of the target waited.
+pub(super) fn waiting(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
+    type Of = fn(&VitalColumn) -> Option<f64>;
+    let all: [(&str, Ink, Of); 3] = [
+        ("I/O", GREEN, |row| row.io),
+        ("CPU", ORANGE, |row| row.cpu),
+        ("memory", RED, |row| row.memory),
+    ];
+    let rows = &findings.timeline.vitals;
+    let values = all.iter().flat_map(|(_, _, of)| rows.iter().filter_map(of));
+    let most = values.fold(1.0, f64::max);
+    let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
+    grid(canvas, &scale);
+    let known = all.iter().filter(|(_, _, of)| rows.iter().any(|row| of(row).is_some()));
+    let legend: Vec<_> =
+        known.clone().rev().map(|row| (Sign::Line, row.1, row.0.to_owned())).collect();
+    let title = if legend.is_empty() {
+        "Waiting: this host does not tell (no PSI)"
+    } else {
+        "Waiting, % of the time, for"
+    };
+    panel.head(canvas, title, &legend);
+    for (_, ink, of) in known {
+        steps(canvas, panel, rows, &scale, *ink, of);
+    }
+}
+
+/// A value that holds from one reading to the next.
+fn steps(
+    canvas: &mut Canvas<'_>,
+    panel: &Panel,
+    rows: &[VitalColumn],
+    scale: &ValueScale,
+    ink: Ink,
+    of: impl Fn(&VitalColumn) -> Option<f64>,
+) {
+    for part in stretches(rows, |row| (row.start, row.end), 3.0, |a, b| a.life != b.life) {
+        let known = part.iter().filter_map(|row| Some((row, scale.y(of(row)?))));
+        let points: Vec<_> = known
+            .flat_map(|(row, y)| [(panel.time.x(row.start), y), (panel.time.x(row.end), y)])
+            .collect();
+        canvas.line(&points, ink, 1.5);
     }
 }
 

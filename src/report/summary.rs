@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::markdown::pass_word;
-use super::{Renderer, text};
+use super::{Renderer, text, watch};
 use crate::analysis::{Findings, Phase, Startup, Times, Verdict, float};
 use crate::units::Bytes;
 
@@ -40,7 +40,9 @@ impl Summary<'_> {
             startup_line(out, startup)?;
         }
         memory(out, findings)?;
-        if !findings.phases.is_empty() {
+        if !findings.watched.is_empty() {
+            watch::summary(out, findings)?;
+        } else if !findings.phases.is_empty() {
             phases(out, findings)?;
         }
         self.thresholds(out, findings)?;
@@ -148,11 +150,15 @@ fn memory(out: &mut String, findings: &Findings) -> std::fmt::Result {
     let Some(memory) = &findings.memory else {
         return Ok(());
     };
+    if let Some(whose) = watch::whose(findings) {
+        line(out, &format!("Memory   of {whose}:"))?;
+    }
+    let title = if findings.watched.len() > 1 { "" } else { "Memory" };
     let headroom = memory.headroom_percent;
     let headroom =
         headroom.map_or_else(String::new, |share| format!(", {} headroom", text::percent(share)));
     let peak = memory.peak;
-    line(out, &format!("Memory   charged peak {peak} of {}{headroom}", findings.limit))?;
+    line(out, &format!("{title:<8} charged peak {peak} of {}{headroom}", findings.limit))?;
     let (high, rss) = (memory.unreclaimable_peak, memory.rss_peak);
     let low = memory.unreclaimable_peak_low;
     let between = if low == high { String::new() } else { format!(" (at least {low})") };

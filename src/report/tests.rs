@@ -24,13 +24,16 @@ fn killed() -> Script {
 const SAMPLE: &str = r#"{ "schema": 1, "name": "", "started_at": "", "highwater": "",
   "verdict": "", "exit_code": 0,
   "reasons": [ { "id": "", "level": "", "text": "", "at_ms": null } ],
-  "target":  { "runtime": "", "image": "", "limit_bytes": 0, "cgroup": "", "release_build": "" },
-  "startup": { "trials": [ { "ready_ms": 0, "peak_bytes": 0, "rss_peak_bytes": 0, "settled_bytes": 0, "before_exec_bytes": 0, "killed": false } ],
+  "target":  { "runtime": "", "image": "", "limit_bytes": 0, "cgroup": "", "release_build": "", "allocator": "", "allocator_evidence": "" },
+  "startup": { "trials": [ { "ready_ms": 0, "peak_bytes": 0, "rss_peak_bytes": 0, "settled_bytes": 0, "before_exec_bytes": 0, "killed": false, "major_faults": 0, "cache_bytes": 0 } ],
                "peak_bytes": 0, "settled_bytes": 0 },
   "phases":  [ { "name": "", "start_ms": 0, "end_ms": 0,
                  "memory":  { "peak_bytes": 0, "rss_peak_bytes": 0, "unreclaimable_peak_bytes": 0, "unreclaimable_peak_low_bytes": 0,
                               "start_bytes": 0, "end_bytes": 0 },
-                 "target":  { "cpu_cores": 0.0, "throttled_percent": 0.0, "threads_max": 0, "open_files_max": 0, "psi_some_ms": 0 },
+                 "target":  { "cpu_cores": 0.0, "throttled_percent": 0.0, "threads_max": 0, "open_files_max": 0, "psi_some_ms": 0,
+                               "psi_full_ms": 0, "cpu_psi_ms": 0, "io_psi_ms": 0, "cpu_per_core": [], "read_bytes": 0, "written_bytes": 0,
+                               "io_source": "", "log_bytes": 0, "page_faults": 0, "major_faults": 0, "high_events": 0, "max_events": 0,
+                               "swap_peak_bytes": 0, "processes_max": 0, "sockets_max": { "established": 0, "listen": 0, "udp": 0, "unix": 0 } },
                  "traffic": { "requests": 0, "failed": 0, "unsent": 0, "rate": 0.0, "bytes_sent": 0, "bytes_received": 0,
                               "latency_ms": { "p50": 0, "p95": 0, "p99": 0, "max": 0 },
                               "duration_ms": { "p50": 0, "p95": 0, "p99": 0, "max": 0 },
@@ -39,6 +42,8 @@ const SAMPLE: &str = r#"{ "schema": 1, "name": "", "started_at": "", "highwater"
                  "recovery_ms": null } ],
   "memory":  { "peak_bytes": 0, "rss_peak_bytes": 0, "unreclaimable_peak_bytes": 0, "unreclaimable_peak_low_bytes": 0, "limit_bytes": 0,
                "headroom_percent": 0.0, "oom_kills": 0, "limit_hits": 0, "oom_evidence": [] },
+  "processes": [ { "pid": 0, "name": "", "rss_peak_bytes": 0, "at_ms": 0 } ],
+  "written": { "log_bytes": 0, "layer_bytes": 0, "disk_bytes": 0, "disk_source": "" },
   "spikes":  [ { "at_ms": 0, "phase": "", "rise_bytes": 0, "peak_bytes": 0, "in_flight": 0,
                  "suspects": [ { "scenario": "", "step": "", "share": 0.0 } ] } ],
   "spikes_total": 0, "growth": null, "costs": null, "sizing": null,
@@ -47,7 +52,8 @@ const SAMPLE: &str = r#"{ "schema": 1, "name": "", "started_at": "", "highwater"
   "generator": { "cpu_percent": 0.0, "rss_peak_bytes": 0, "saturated": false, "path": "" },
   "thresholds": [ { "metric": "", "rule": "", "value": 0.0, "pass": true } ],
   "checklist": [ { "question": "", "answer": "", "evidence": "" } ],
-  "host":    { "kernel": "", "cpus": 0, "cgroup_driver": "", "thp": "", "docker": "" } }"#;
+  "host":    { "kernel": "", "cpus": 0, "cgroup_driver": "", "thp": "", "docker": "", "thp_defrag": "", "memory_bytes": 0,
+               "swap_bytes": 0, "cgroup": "", "in_container": false } }"#;
 
 /// All paths to keys, lists by their first row.
 fn keys(value: &Value, before: &str, out: &mut BTreeSet<String>) {
@@ -81,9 +87,18 @@ fn run_json_has_every_key_of_the_contract() {
 fn parts_that_were_not_done_are_null() {
     let findings = analyse(&Script::default().outline(), &facts(), ANCHOR, []);
     let json = json(&findings);
-    for key in
-        ["startup", "memory", "spikes_total", "sampler", "generator", "growth", "costs", "sizing"]
-    {
+    for key in [
+        "startup",
+        "memory",
+        "processes",
+        "written",
+        "spikes_total",
+        "sampler",
+        "generator",
+        "growth",
+        "costs",
+        "sizing",
+    ] {
         assert_eq!(json[key], Value::Null, "{key}");
     }
     assert_eq!(json["verdict"], "interrupted");
@@ -114,6 +129,28 @@ fn check_svg(svg: &str) {
     let scripts = root.descendants().filter(|node| node.tag_name().name() == "script");
     assert_eq!(scripts.count(), 0);
     assert!(svg.len() <= 300 * 1024, "{} bytes", svg.len());
+}
+
+#[test]
+fn the_slow_measures_are_in_json_table_and_picture() {
+    let findings = killed().findings();
+    let json = json(&findings);
+    let target = &json["phases"][0]["target"];
+    // 29 of the phase's 30 readings have one before them.
+    assert_eq!(target["written_bytes"], 29 << 20, "{target:#}");
+    assert_eq!(target["io_source"], "proc");
+    assert_eq!(target["cpu_psi_ms"], 725.0);
+    assert_eq!(target["sockets_max"]["established"], 12);
+    assert_eq!(target["cpu_per_core"], Value::Null);
+    assert_eq!(target["high_events"], Value::Null);
+    assert_eq!(json["processes"][1]["name"], "worker");
+    assert_eq!(json["written"]["disk_source"], "proc");
+    let markdown = Markdown.render(&findings);
+    assert!(markdown.contains("| disk written | 29 MiB | "), "{markdown}");
+    assert!(markdown.contains("| worker (4101) | 12 MiB |"), "{markdown}");
+    assert!(!markdown.contains("swap"), "there was none: {markdown}");
+    let picture = TimelineSvg.render(&findings);
+    assert!(picture.contains("CPU, cores in use") && picture.contains("Waiting, %"));
 }
 
 #[test]

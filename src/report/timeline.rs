@@ -9,10 +9,16 @@ use super::{Renderer, text};
 use crate::analysis::{Findings, Verdict};
 
 const WIDTH: u32 = 1200;
-const HEIGHT: u32 = 860;
-/// Where the first panel's frame begins, and the last one's ends.
+/// Below the last panel: times and what they mean.
+const MARGIN: u32 = 40;
+/// Where the first panel's frame begins.
 const PHASES: f64 = 92.0;
-const FOOT: f64 = 820.0;
+/// Where the panel of latency ends, and the last one where there are vitals.
+const LATENCY: u32 = 820;
+const VITALS: u32 = 1030;
+/// Where memory ends when there is no traffic to show, and the vitals below it.
+const MEMORY_ALONE: u32 = 520;
+const VITALS_ALONE: u32 = 730;
 
 /// Renders `timeline.svg`.
 #[derive(Debug, Clone, Copy)]
@@ -21,12 +27,19 @@ pub struct TimelineSvg;
 impl Renderer for TimelineSvg {
     fn render(&self, findings: &Findings) -> String {
         let mut body = String::new();
-        let mut canvas = Canvas::new(&mut body, WIDTH, HEIGHT);
-        draw(&mut canvas, findings);
+        let foot = foot(findings);
+        let mut canvas = Canvas::new(&mut body, WIDTH, foot + MARGIN);
+        draw(&mut canvas, findings, f64::from(foot));
         canvas.finish();
         let title = format!("{}: {}", findings.name, findings.verdict.name().to_uppercase());
-        close(&body, WIDTH, HEIGHT, &title, &description(findings))
+        close(&body, WIDTH, foot + MARGIN, &title, &description(findings))
     }
+}
+
+/// Whether there is any traffic to show: a watch has none.
+fn has_traffic(findings: &Findings) -> bool {
+    let timeline = &findings.timeline;
+    !timeline.flow.is_empty() || !timeline.latency.is_empty()
 }
 
 /// The ink of a verdict; the word beside it always says the same.
@@ -41,7 +54,8 @@ pub(super) const fn verdict_ink(verdict: Verdict) -> Ink {
 
 /// The picture in words.
 fn description(findings: &Findings) -> String {
-    let mut words = vec![format!("Timeline of a load test of {}.", text::target(&findings.facts))];
+    let kind = if has_traffic(findings) { "load test" } else { "watch" };
+    let mut words = vec![format!("Timeline of a {kind} of {}.", text::target(&findings.facts))];
     words.extend(findings.reasons.iter().take(3).map(|row| format!("{}.", row.text)));
     if let Some(memory) = &findings.memory {
         words.push(format!("{}.", headline(findings)));
@@ -70,25 +84,45 @@ fn headline(findings: &Findings) -> String {
     parts.join(" · ")
 }
 
-fn draw(canvas: &mut Canvas<'_>, findings: &Findings) {
+/// Where the last panel ends.
+fn foot(findings: &Findings) -> u32 {
+    match (has_traffic(findings), findings.timeline.vitals.is_empty()) {
+        (true, true) => LATENCY,
+        (true, false) => VITALS,
+        (false, true) => MEMORY_ALONE,
+        (false, false) => VITALS_ALONE,
+    }
+}
+
+fn draw(canvas: &mut Canvas<'_>, findings: &Findings, foot: f64) {
     let timeline = &findings.timeline;
     let time = TimeScale::new(timeline.start, timeline.end, LEFT, RIGHT);
     head(canvas, findings);
-    phases(canvas, &time, findings);
+    phases(canvas, &time, findings, foot);
     for (at, x) in time.ticks(12.0) {
-        canvas.line(&[(x, PHASES + 24.0), (x, FOOT)], GRID, 0.75);
+        canvas.line(&[(x, PHASES + 24.0), (x, foot)], GRID, 0.75);
         let kind = Type::new(11.0, MUTED).at(Anchor::Middle);
-        canvas.text((x, FOOT + 14.0), &text::clock(at), kind);
+        canvas.text((x, foot + 14.0), &text::clock(at), kind);
     }
-    let foot = Type::new(11.0, MUTED).at(Anchor::Right);
-    canvas.text((RIGHT, FOOT + 30.0), "time since the run started", foot);
+    let kind = Type::new(11.0, MUTED).at(Anchor::Right);
+    canvas.text((RIGHT, foot + 30.0), "time since the run started", kind);
     let panel = |top, bottom| Panel { time, top, bottom };
-    let memory = panel(PHASES + 56.0, 430.0);
+    let memory =
+        panel(PHASES + 56.0, if has_traffic(findings) { 430.0 } else { f64::from(MEMORY_ALONE) });
     panels::memory(canvas, &memory, findings);
-    panels::rate(canvas, &panel(474.0, 550.0), findings);
-    panels::in_flight(canvas, &panel(594.0, 660.0), findings);
-    panels::latency(canvas, &panel(704.0, FOOT), findings);
-    panels::kills(canvas, &memory, findings, FOOT);
+    let above = if has_traffic(findings) {
+        panels::rate(canvas, &panel(474.0, 550.0), findings);
+        panels::in_flight(canvas, &panel(594.0, 660.0), findings);
+        panels::latency(canvas, &panel(704.0, f64::from(LATENCY)), findings);
+        f64::from(LATENCY)
+    } else {
+        f64::from(MEMORY_ALONE)
+    };
+    if !timeline.vitals.is_empty() {
+        panels::cpu(canvas, &panel(above + 44.0, above + 106.0), findings);
+        panels::waiting(canvas, &panel(above + 150.0, foot), findings);
+    }
+    panels::kills(canvas, &memory, findings, foot);
 }
 
 fn head(canvas: &mut Canvas<'_>, findings: &Findings) {
@@ -122,13 +156,13 @@ fn head(canvas: &mut Canvas<'_>, findings: &Findings) {
 }
 
 /// Phases as shaded stretches through all panels, their names on top.
-fn phases(canvas: &mut Canvas<'_>, time: &TimeScale, findings: &Findings) {
+fn phases(canvas: &mut Canvas<'_>, time: &TimeScale, findings: &Findings, foot: f64) {
     for (n, phase) in findings.phases.iter().enumerate() {
         let (from, to) = (time.x(phase.start), time.x(phase.end));
         if n % 2 == 0 {
-            canvas.rect((from, PHASES), (to, FOOT), SHADE, 1.0);
+            canvas.rect((from, PHASES), (to, foot), SHADE, 1.0);
         }
-        canvas.line(&[(from, PHASES), (from, FOOT)], GRID, 1.0);
+        canvas.line(&[(from, PHASES), (from, foot)], GRID, 1.0);
         let fits = |kind: &Type| kind.width(&phase.name) <= to - from - 4.0;
         let sizes = [12.0, 11.0, 9.0].map(|size| Type::new(size, TEXT).bold().at(Anchor::Middle));
         let kind = sizes.into_iter().find(fits).unwrap_or(sizes[2]);

@@ -26,16 +26,16 @@ pub struct Written {
 /// # Errors
 /// When a file can't be written.
 pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error> {
-    let write = |name: &str, renderer: &dyn Renderer| {
-        let path = directory.join(name);
-        let text = renderer.render(findings);
-        match replace(directory, &path, &text) {
-            Ok(()) => Ok(path),
-            Err(source) => Err(Error { path, source }),
-        }
-    };
+    let write = |name: &str, renderer: &dyn Renderer| write_of(directory, name, renderer, findings);
     let has_timeline = !findings.timeline.memory.is_empty() || !findings.timeline.flow.is_empty();
     let has_startup = findings.startup.is_some();
+    for row in &findings.watched {
+        if let Some(name) =
+            row.timeline.as_deref().filter(|_| !row.findings.timeline.memory.is_empty())
+        {
+            write_of(directory, name, &TimelineSvg, &row.findings)?;
+        }
+    }
     Ok(Written {
         timeline: has_timeline.then(|| write("timeline.svg", &TimelineSvg)).transpose()?,
         startup: has_startup.then(|| write("startup.svg", &StartupSvg)).transpose()?,
@@ -43,6 +43,19 @@ pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error
         // Last: where it is, the others are.
         run_json: write("run.json", &RunJson)?,
     })
+}
+
+fn write_of(
+    directory: &Path,
+    name: &str,
+    renderer: &dyn Renderer,
+    findings: &Findings,
+) -> Result<PathBuf, Error> {
+    let path = directory.join(name);
+    match replace(directory, &path, &renderer.render(findings)) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(Error { path, source }),
+    }
 }
 
 fn replace(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {

@@ -2,19 +2,27 @@
 
 mod container;
 mod engine;
+mod helper;
 mod images;
+mod stats;
+mod watch;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use bollard::models::ContainerInspectResponse;
+use tokio::sync::mpsc::Sender;
 
 pub(super) use container::{Created, Running};
 pub(super) use engine::Engine;
+pub use helper::Pipe;
+pub use stats::Stats;
+pub(super) use watch::{News, Seen as Container};
 
-use super::{Built, Error, Program, Say, build, check_release, image, leftovers};
+use super::{Built, Error, Program, Say, build, check_release, host, image, leftovers};
 use crate::cgroup::{Hierarchies, Tree};
-use crate::event::ReleaseBuild;
+use crate::clock::Clock;
+use crate::event::{Event, LifeId, ReleaseBuild};
 use crate::plan::{TargetPlan, TargetSource};
 
 /// The label that everything of ours carries, with the run's id as its value.
@@ -25,39 +33,124 @@ pub(super) const LABEL: &str = "highwater.run";
 pub(super) struct Docker {
     engine: Engine,
     run_id: String,
-    hierarchies: Hierarchies,
-    /// Cgroups of our own around the containers, where the engine and our rights allow.
-    tree: Option<Tree>,
-    /// Whether we may enter the containers' network namespaces.
-    enters_network: bool,
+    reach: Reach,
+}
+
+/// What of the containers we can get at, and how.
+#[derive(Debug)]
+enum Reach {
+    /// Their cgroups and networks, from here.
+    Direct {
+        hierarchies: Hierarchies,
+        /// Cgroups of our own around the containers, where the engine's cgroup driver allows.
+        tree: Option<Tree>,
+    },
+    /// Their cgroups and networks, from a helper container.
+    Helper { hierarchies: Hierarchies },
+    /// Their cgroups, which we may read and not change.
+    ReadOnly { hierarchies: Hierarchies },
+    /// Only what the engine tells.
+    Engine,
 }
 
 impl Docker {
-    pub(super) async fn connect(run_id: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
+    pub(super) async fn connect(run_id: &str) -> Result<Self, Error> {
         let engine = Engine::connect().await?;
-        let hierarchies = Hierarchies::discover().map_err(Error::NoCgroups)?;
         leftovers::register(run_id)?;
-        let is_root = nix::unistd::geteuid().is_root();
-        let driver = engine.cgroup_driver();
-        let own_parents = is_root && engine.is_local() && driver.as_deref() == Some("cgroupfs");
-        let tree = if own_parents { Tree::create(&hierarchies, run_id).ok() } else { None };
-        if tree.is_none() {
-            notes.push(format!(
-                "no cgroups of our own around the containers (cgroup driver {}): sampling starts \
-                 when the container's own appears",
-                driver.as_deref().unwrap_or("unknown")
-            ));
-        }
-        let enters_network = is_root && engine.is_local();
-        if !enters_network {
-            notes.push("requests go through a published port and Docker's proxy".to_owned());
-        }
-        let run_id = run_id.to_owned();
-        Ok(Self { engine, run_id, hierarchies, tree, enters_network })
+        Ok(Self { engine, run_id: run_id.to_owned(), reach: Reach::Engine })
     }
 
-    pub(super) const fn hierarchies(&self) -> &Hierarchies {
-        &self.hierarchies
+    /// Whether containers' cgroups and networks are ours to handle without a helper.
+    pub(super) fn is_in_reach(&self) -> bool {
+        nix::unistd::geteuid().is_root() && self.engine.is_local() && host::sees_the_host()
+    }
+
+    /// Whether containers' cgroups can at least be read from here.
+    pub(super) fn is_readable(&self) -> bool {
+        self.engine.is_local() && Hierarchies::discover().is_ok()
+    }
+
+    /// Handles cgroups and networks from here.
+    pub(super) fn reach_directly(&mut self, notes: &mut Vec<String>) -> Result<(), Error> {
+        let hierarchies = Hierarchies::discover().map_err(Error::NoCgroups)?;
+        let tree = self.takes_parents().then(|| Tree::create(&hierarchies, &self.run_id).ok());
+        let tree = tree.flatten();
+        if tree.is_none() {
+            notes.push(self.without_parents());
+        }
+        self.reach = Reach::Direct { hierarchies, tree };
+        Ok(())
+    }
+
+    /// Leaves cgroups and networks to a helper, whose host has these hierarchies.
+    pub(super) fn reach_by_helper(&mut self, hierarchies: Hierarchies, notes: &mut Vec<String>) {
+        if !self.takes_parents() {
+            notes.push(self.without_parents());
+        }
+        self.reach = Reach::Helper { hierarchies };
+    }
+
+    /// Only reads cgroups.
+    pub(super) fn reach_to_read(&mut self, notes: &mut Vec<String>) -> Result<(), Error> {
+        let hierarchies = Hierarchies::discover().map_err(Error::NoCgroups)?;
+        notes.push(self.without_parents());
+        self.reach = Reach::ReadOnly { hierarchies };
+        Ok(())
+    }
+
+    /// Only asks the engine.
+    pub(super) fn reach_by_stats(&mut self) {
+        self.reach = Reach::Engine;
+    }
+
+    /// Whether cgroups and networks are handled from here.
+    pub(super) const fn is_direct(&self) -> bool {
+        matches!(self.reach, Reach::Direct { .. })
+    }
+
+    pub(super) fn follow_stats(
+        &self,
+        id: &str,
+        life: LifeId,
+        clock: &Clock,
+        events: Sender<Event>,
+    ) -> Stats {
+        Stats::follow(&self.engine, id, life, clock.clone(), events)
+    }
+
+    /// Whether containers can be started below cgroups of ours, by the engine's cgroup driver.
+    pub(super) fn takes_parents(&self) -> bool {
+        self.engine.cgroup_driver().as_deref() == Some("cgroupfs")
+    }
+
+    fn without_parents(&self) -> String {
+        format!(
+            "no cgroups of our own around the containers (cgroup driver {}): sampling starts when \
+             the container's own appears",
+            self.engine.cgroup_driver().as_deref().unwrap_or("unknown")
+        )
+    }
+
+    pub(super) const fn hierarchies(&self) -> Option<&Hierarchies> {
+        match &self.reach {
+            Reach::Direct { hierarchies, .. }
+            | Reach::Helper { hierarchies }
+            | Reach::ReadOnly { hierarchies } => Some(hierarchies),
+            Reach::Engine => None,
+        }
+    }
+
+    /// Cgroups that we make ourselves.
+    const fn tree(&self) -> Option<&Tree> {
+        match &self.reach {
+            Reach::Direct { tree, .. } => tree.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether requests are sent from inside the containers' networks, by us or by a helper.
+    const fn is_inside(&self) -> bool {
+        matches!(self.reach, Reach::Direct { .. } | Reach::Helper { .. })
     }
 
     pub(super) fn version(&self) -> Option<String> {
@@ -68,8 +161,12 @@ impl Docker {
         self.engine.cgroup_driver()
     }
 
-    pub(super) async fn remove_all_of(&self, run_id: &str) -> Result<(), Error> {
-        self.engine.remove_all_of(run_id).await
+    /// Removes every container and image of the run.
+    pub(super) async fn clean_up(&self) -> Result<(), Error> {
+        if matches!(self.reach, Reach::Helper { .. }) {
+            self.engine.let_helper_end(&self.run_id).await;
+        }
+        self.engine.remove_all_of(&self.run_id).await
     }
 
     /// Gets or makes the target's image.

@@ -20,6 +20,12 @@ pub enum Error {
     /// Cgroups of our own can't be made here.
     #[error("this host does not let us make cgroups of our own")]
     NoCgroups(#[source] cgroup::Error),
+    /// Cgroups and networks of the containers are not ours to handle.
+    #[error("cgroups and networks of Docker's containers can't be handled from here")]
+    NotInReach,
+    /// A helper sees no memory accounting.
+    #[error("no cgroup hierarchy accounts for memory on Docker's host")]
+    NoMemoryThere,
     /// A cgroup can't be handled.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
@@ -156,6 +162,8 @@ impl Error {
         match self {
             Self::NoDocker { .. }
             | Self::NoCgroups(_)
+            | Self::NotInReach
+            | Self::NoMemoryThere
             | Self::Cgroup(_)
             | Self::NeedsDocker { .. }
             | Self::PortTaken { .. }
@@ -180,6 +188,9 @@ impl Error {
                 "start Docker, set DOCKER_HOST, or run without it: `--runtime native`"
             }
             Self::NoCgroups(_) => "run as root, or use Docker: `--runtime docker`",
+            Self::NotInReach => {
+                "run as root on Docker's own host, outside of containers, or leave `--via` to `auto`"
+            }
             Self::NoImage { .. } => "build or pull it first, or check the name in `docker images`",
             Self::NeedsDocker { .. } => "use `--runtime docker`",
             Self::PortTaken { .. } => "end the other process, or let the target use another port",

@@ -229,6 +229,7 @@ impl Native {
             nest: ready.nest,
         };
         Target {
+            pid: None,
             life,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ready.port)),
             path: if netns.is_some() { GeneratorPath::Netns } else { GeneratorPath::Native },

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use regex::Regex;
@@ -18,7 +19,11 @@ const LINE_MAX: usize = 4096;
 
 /// Takes a target's output. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Output(Arc<Mutex<State>>);
+pub(super) struct Output {
+    state: Arc<Mutex<State>>,
+    /// All bytes so far, those left out too.
+    count: Arc<AtomicU64>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -50,7 +55,7 @@ impl Output {
             source,
         })?;
         let half = usize::try_from(budget.target_output.get() / 2).unwrap_or(usize::MAX);
-        Ok(Self(Arc::new(Mutex::new(State {
+        let state = State {
             file,
             path: path.to_owned(),
             head_left: half,
@@ -63,15 +68,22 @@ impl Output {
             pattern,
             matched: None,
             clock: clock.clone(),
-        }))))
+        };
+        Ok(Self { state: Arc::new(Mutex::new(state)), count: Arc::default() })
+    }
+
+    /// Counts all bytes that are written, kept or not.
+    pub(super) fn count(&self) -> Arc<AtomicU64> {
+        self.count.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes more output.
     pub(super) fn write(&self, bytes: &[u8]) {
+        self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let mut state = self.state();
         state.keep(bytes);
         state.split_lines(bytes);
@@ -182,6 +194,7 @@ mod tests {
         assert!(text.starts_with("line 00\nline 01\n"), "{text}");
         assert!(text.ends_with("line 98\nline 99\n"), "{text}");
         assert!(text.contains("[760 bytes left out]"), "{text}");
+        assert_eq!(output.count().load(Ordering::Relaxed), 800, "what is left out counts");
     }
 
     #[test]

@@ -34,8 +34,46 @@ pub(super) struct Probe {
     pub(super) netns: Option<OwnedFd>,
     /// Whether a proxy may stand between, which accepts connections for a target that does not.
     pub(super) proxied: bool,
-    pub(super) output: Output,
+    /// What it has printed so far, for a check that looks at that.
+    pub(super) output: Option<Output>,
     pub(super) clock: Clock,
+}
+
+/// A check by HTTP or TCP inside a network namespace.
+#[derive(Debug)]
+pub struct ReadyProbe {
+    /// The namespace.
+    pub netns: OwnedFd,
+    /// The address inside.
+    pub address: SocketAddr,
+    /// The path and the wanted status of a GET; none: a connection is enough.
+    pub get: Option<(String, u16)>,
+}
+
+/// Waits until a target is ready. Gives the moment at which it proved so.
+///
+/// # Errors
+/// What the last try found, when it isn't in time.
+pub async fn await_ready(
+    probe: ReadyProbe,
+    within: Duration,
+    clock: &Clock,
+) -> Result<Moment, String> {
+    let check = match probe.get {
+        Some((path, status)) => ReadyCheck::Http { path, status },
+        None => ReadyCheck::Tcp,
+    };
+    let mut probing = Probing::start(Probe {
+        check,
+        address: probe.address,
+        netns: Some(probe.netns),
+        proxied: false,
+        output: None,
+        clock: clock.clone(),
+    })
+    .map_err(|error| super::explain(&error))?;
+    let waited = tokio::time::timeout(within, probing.ready()).await;
+    waited.map_err(|_| probing.last_try())
 }
 
 /// What the last try found, for the error when time is up.
@@ -118,7 +156,8 @@ async fn once(probe: &Probe) -> Result<Moment, String> {
     match &probe.check {
         ReadyCheck::Log { pattern } => probe
             .output
-            .matched()
+            .as_ref()
+            .and_then(Output::matched)
             .ok_or_else(|| format!("no line of its output matches `{pattern}`")),
         ReadyCheck::Tcp => {
             let stream = connect(probe.address).await?;

@@ -1,5 +1,6 @@
 //! Ticks on absolute time, missed ones counted, and the thread's scheduling class.
 
+use std::io::Write;
 use std::time::Duration;
 
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
@@ -8,6 +9,7 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
+use crate::cgroup::Hierarchies;
 use crate::clock::{Anchor, Clock, Moment, nanos};
 use crate::event::SchedulingClass;
 
@@ -71,10 +73,7 @@ pub(super) fn thread_cpu_ns() -> u64 {
 /// Makes this thread wake on time: timer slack of 1 ns, and the best scheduling class to be had.
 pub(super) fn sharpen_this_thread() -> SchedulingClass {
     let _ = nix::sys::prctl::set_timerslack(1);
-    let lowest = ThreadPriorityValue::try_from(1_u8).map(ThreadPriority::Crossplatform);
-    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let set = |priority| set_thread_priority_and_policy(thread_native_id(), priority, fifo);
-    if lowest.is_ok_and(|priority| set(priority).is_ok()) {
+    if take_fifo() || (leave_cpu_group().is_some() && take_fifo()) {
         return SchedulingClass::Fifo;
     }
     let this_thread = rustix::thread::gettid();
@@ -82,6 +81,26 @@ pub(super) fn sharpen_this_thread() -> SchedulingClass {
         Ok(()) => SchedulingClass::Nice,
         Err(_) => SchedulingClass::Normal,
     }
+}
+
+fn take_fifo() -> bool {
+    let lowest = ThreadPriorityValue::try_from(1_u8).map(ThreadPriority::Crossplatform);
+    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let set = |priority| set_thread_priority_and_policy(thread_native_id(), priority, fifo);
+    lowest.is_ok_and(|priority| set(priority).is_ok())
+}
+
+/// Moves this thread alone to the root group of v1's `cpu` hierarchy. Other groups have no
+/// real-time share of their own unless somebody gave them one
+/// (`Documentation/scheduler/sched-rt-group.rst`), so a container's threads can't be FIFO.
+fn leave_cpu_group() -> Option<()> {
+    let root = Hierarchies::discover().ok()?.dir_with("cpu", "/")?;
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(root.join("tasks"))
+        .ok()
+        .and_then(|mut tasks| tasks.write_all(thread.as_bytes()).ok())
 }
 
 #[cfg(test)]

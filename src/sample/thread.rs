@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 use super::exec::ExecWatch;
-use super::flight::FlightRecorder;
 use super::outbox::Outbox;
 use super::pace::{Pace, sharpen_this_thread, sleep_until, thread_cpu_ns};
 use super::window::WindowBuilder;
@@ -19,7 +18,8 @@ use crate::cgroup::{
 };
 use crate::clock::{Clock, Moment, nanos};
 use crate::event::{
-    Event, Evidence, OomKill, PeakMethod, SamplerReport, SamplingStart, SchedulingClass, Tick, What,
+    Event, Evidence, OomKill, PeakMethod, SamplerReport, SamplingStart, SchedulingClass, Tick,
+    TickBlock, What,
 };
 use crate::units::Bytes;
 
@@ -36,9 +36,6 @@ const PARTS_ON_MOVE: Bytes = Bytes::from_mib(1);
 /// So near to the limit the kernel may drop page cache to make room, at a level that stands still:
 /// there the parts are read at every tick.
 const NEAR_LIMIT: Bytes = Bytes::from_mib(2);
-
-/// A rise that makes raw ticks worth keeping.
-const EXCURSION: Bytes = Bytes::from_kib(512);
 
 /// Pages that the kernel charges to a CPU ahead of use, less the one in use:
 /// `MEMCG_CHARGE_BATCH` − 1 in `mm/memcontrol.c`.
@@ -71,7 +68,7 @@ pub(super) struct Work {
     exec: Option<ExecWatch>,
     outbox: Outbox,
     window: WindowBuilder,
-    flight: FlightRecorder,
+    ticks_of_window: Vec<Tick>,
     lateness_us: hdrhistogram::Histogram<u64>,
     ticks: u64,
     missed: u64,
@@ -98,10 +95,10 @@ impl Work {
         let now = clock.now();
         let mut work = Self {
             limits: LimitWatch { version: job.place.version, reader: None, kills: 0 },
-            exec: Some(ExecWatch::new(&job.place.leaf)),
+            exec: (!runs_already(&job)).then(|| ExecWatch::new(&job.place.leaf)),
             outbox: Outbox::new(events),
             window: WindowBuilder::new(job.life, now),
-            flight: FlightRecorder::new(job.life, job.keep_all_ticks, EXCURSION, job.raw_ticks),
+            ticks_of_window: Vec::new(),
             lateness_us: hdrhistogram::Histogram::new_with_max(60_000_000, 2)
                 .expect("2 digits up to a minute are within bounds"),
             ticks: 0,
@@ -180,6 +177,7 @@ impl Work {
             tick_ns: nanos(self.job.sampling.tick),
             charge_slack: Bytes::new(CHARGED_AHEAD.get() * cpus as u64),
             unreclaimable_is_range: self.job.place.version == Version::V1,
+            spikes_told: false,
         };
         self.send(What::Sampling(start));
     }
@@ -199,7 +197,7 @@ impl Work {
         self.ticks += 1;
         let tick = Tick { at, usage: reading.usage, peak: reading.peak };
         self.window.tick(&tick, missed);
-        self.flight.tick(tick);
+        self.ticks_of_window.push(tick);
         let moved = self.parts_usage.get().abs_diff(reading.usage.get()) >= PARTS_ON_MOVE.get()
             || reading.peak - self.parts_usage >= PARTS_ON_MOVE;
         let at_limit =
@@ -255,10 +253,15 @@ impl Work {
             // A failure here shows at the next tick.
             let _ = self.read_parts(at);
         }
-        if let Some(window) = self.window.close(at) {
+        if let Some(mut window) = self.window.close(at) {
+            if window.limit_hits == Some(0) && self.limits.hides_hits() {
+                window.limit_hits = None;
+            }
             self.outbox.send(Event { at, what: What::Memory(window) });
         }
-        if let Some(block) = self.flight.end_window() {
+        if !self.ticks_of_window.is_empty() {
+            let block = TickBlock::pack(self.job.life, &self.ticks_of_window);
+            self.ticks_of_window.clear();
             self.outbox.send(Event { at, what: What::Ticks(block) });
         }
     }
@@ -292,7 +295,7 @@ impl Files {
         if self.leaf_parts.is_none() {
             self.leaf_parts = PartsReader::open(job.place.version, &job.place.leaf).ok();
         }
-        if let Some(leaf) = &self.leaf_parts {
+        if let Some(leaf) = &mut self.leaf_parts {
             match leaf.read() {
                 Err(error) if is_gone(&error) => self.leaf_parts = None,
                 read => return read,
@@ -303,6 +306,10 @@ impl Files {
 }
 
 impl LimitWatch {
+    fn hides_hits(&self) -> bool {
+        self.reader.as_ref().is_some_and(LimitReader::hides_hits)
+    }
+
     /// The counters now; none while the container's own cgroup is not there.
     fn read(&mut self, job: &SamplerJob) -> Option<LimitCounts> {
         if self.reader.is_none() {
@@ -320,6 +327,11 @@ impl LimitWatch {
             }
         }
     }
+}
+
+/// Whether the container was there before us: then nothing of it can be seen to begin.
+fn runs_already(job: &SamplerJob) -> bool {
+    job.place.resets.is_empty() && job.place.leaf.exists()
 }
 
 /// Opens what is read at ticks: our own nested cgroups where there are some, else the container's.

@@ -2,7 +2,7 @@
 
 use crate::cgroup::{LimitCounts, Parts};
 use crate::clock::Moment;
-use crate::event::{Band, LifeId, MemoryWindow, Tick};
+use crate::event::{Band, KernelBands, KernelParts, LifeId, MemoryWindow, Tick};
 use crate::units::Bytes;
 
 /// Sums up the ticks of one life, window after window.
@@ -41,12 +41,12 @@ struct Levels {
     working_set: Band,
     low: Band,
     high: Band,
+    kernel: KernelBands,
 }
 
 impl Levels {
     fn of(parts: &Parts, usage: Bytes) -> Self {
-        // The statistics may lag behind the level after memory was given back.
-        let high = parts.unreclaimable_high().min(usage);
+        let high = parts.unreclaimable_high(usage);
         Self {
             rss: Band::of(parts.anon),
             cache: Band::of(parts.cache),
@@ -54,6 +54,15 @@ impl Levels {
             working_set: Band::of(usage - parts.inactive_file),
             low: Band::of(parts.unreclaimable_low().min(high)),
             high: Band::of(high),
+            kernel: KernelBands {
+                total: Band::of(parts.kernel),
+                parts: parts.kernel_split.map(|split| KernelParts {
+                    slab: split.slab.map(Band::of),
+                    slab_reclaimable: Band::of(parts.kernel_reclaimable),
+                    sock: split.sock.map(Band::of),
+                    page_tables: split.page_tables.map(Band::of),
+                }),
+            },
         }
     }
 
@@ -64,6 +73,7 @@ impl Levels {
         self.working_set.merge(&later.working_set);
         self.low.merge(&later.low);
         self.high.merge(&later.high);
+        self.kernel.merge(&later.kernel);
     }
 }
 
@@ -99,7 +109,7 @@ impl WindowBuilder {
         let mut levels = Levels::of(&parts, usage);
         // Before the first reading nothing is known: it is taken to have been the same.
         let (before, usage_before) = self.before.unwrap_or((parts, usage));
-        let fixed = before.unreclaimable_high().min(usage_before).max(levels.high.max);
+        let fixed = before.unreclaimable_high(usage_before).max(levels.high.max);
         let rise = self.peak_since_parts - usage.max(usage_before);
         levels.high.max = fixed + rise;
         match &mut self.sums.levels {
@@ -142,6 +152,7 @@ impl WindowBuilder {
             unreclaimable_high: levels.high,
             limit_hits: self.limits.map(|counts| counts.limit_hits),
             oom_kills: self.limits.map(|counts| counts.oom_kills),
+            kernel: Some(levels.kernel),
         })
     }
 }

@@ -1,15 +1,22 @@
 //! Reading the tree into checked types, table by table.
 
+mod body;
+mod feed;
+mod files;
 mod phases;
+mod reply;
+mod sizes;
 mod steps;
 mod target;
+mod templates;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{At, Notes, Reader, nearest};
 use super::tree::{Node, Value};
-use super::{Flow, Phase, RuleCheck, Scenario, Sources, Threshold, Traffic};
+use super::{Constants, Flow, Phase, RuleCheck, Scenario, Sources, Threshold, Traffic};
 use crate::units::Rate;
 
 /// What all parts of the check need.
@@ -19,6 +26,8 @@ struct Context<'a> {
     directory: PathBuf,
     /// Production's peak, for `80%` and `10x`.
     expected: Option<Rate>,
+    /// What templates name of the harness's surroundings, as found so far.
+    constants: RefCell<Constants>,
 }
 
 impl Context<'_> {
@@ -43,23 +52,22 @@ pub(super) fn scenario(
         read.or_else(|| table.has("expected").then(Rate::default))
     });
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-    let context = Context { notes, directory, expected };
+    let context = Context { notes, directory, expected, constants: RefCell::default() };
     let name = root.string("name").map_or_else(|| default_name(path), |at| at.value);
     if let Some(node) = root.node("extends")
         && !matches!(node.value, Value::String(_))
     {
         notes.fault(&node.place, "`extends` is no string", "write `extends = \"base.toml\"`");
     }
-    if let Some(at) = root.string("on-oom") {
-        match at.value.as_str() {
-            "stop" => {}
-            "restart" => {
-                let message = "`on-oom = \"restart\"` is not supported by this version";
-                notes.fault(&at.place, message, "leave it out: the run stops at an OOM kill");
-            }
-            other => notes.fault(&at.place, format!("`on-oom` can't be `{other}`"), "write `stop`"),
+    let restarts = root.string("on-oom").is_some_and(|at| match at.value.as_str() {
+        "stop" => false,
+        "restart" => true,
+        other => {
+            let message = format!("`on-oom` can't be `{other}`");
+            notes.fault(&at.place, message, "write `stop` or `restart`");
+            false
         }
-    }
+    });
     root.unsupported("at");
     let target = match root.table("target") {
         Some(table) => Some(target::target(table, &context)),
@@ -91,6 +99,8 @@ pub(super) fn scenario(
         traffic,
         scenarios,
         phases,
+        restarts,
+        constants: context.constants.into_inner(),
         thresholds,
         sources: Sources::default(),
     })

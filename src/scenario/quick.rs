@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Body, Burst, BurstForm, Cargo, Flow, Load, Pace, Phase, Scenario, Source, Sources, Step,
-    Target, Traffic,
+    Body, Burst, BurstForm, Cargo, Constants, Flow, Load, Pace, Phase, Reply, Scenario, Source,
+    Sources, Step, Target, Traffic, Transfer,
 };
 use crate::units::{Bytes, Rate};
 
@@ -79,8 +79,11 @@ impl Scenario {
                 name: "requests".to_owned(),
                 weight: 1,
                 steps: vec![step(target.path, target.body_size)],
+                ..Flow::default()
             }],
+            restarts: false,
             phases: phases(target.length),
+            constants: Constants::default(),
             thresholds: Vec::new(),
             sources: Sources::default(),
         }
@@ -96,9 +99,11 @@ fn step(path: String, body_size: Option<Bytes>) -> Step {
         headers: Vec::new(),
         body: body_size.map_or(Body::Empty, |size| Body::Sized {
             points: vec![(0.0, size), (1.0, size)],
-            json: false,
+            json: None,
         }),
         expect_status: Vec::new(),
+        reply: Reply::default(),
+        transfer: Transfer::default(),
         think: (Duration::ZERO, Duration::ZERO),
     }
 }

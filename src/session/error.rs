@@ -1,6 +1,6 @@
 //! Why a run can't go on.
 
-use crate::{load, record, runtime, sample};
+use crate::{helper, load, record, runtime, sample};
 
 /// Why a run can't go on, apart from what the target does.
 #[derive(Debug, thiserror::Error)]
@@ -14,19 +14,34 @@ pub enum Error {
     /// Traffic can't be sent.
     #[error(transparent)]
     Load(#[from] load::Error),
+    /// The helper container can't do its work.
+    #[error(transparent)]
+    Helper(#[from] helper::Error),
     /// The recording can't be written.
     #[error(transparent)]
     Record(#[from] record::Error),
 }
 
 impl Error {
+    /// What to say of the target where it, and not this host, is to blame; else the error again.
+    pub(super) fn of_target(self) -> Result<String, Self> {
+        match &self {
+            Self::Load(error @ load::Error::Setup { .. }) => Ok(error.to_string()),
+            // From a helper come words only.
+            Self::Helper(helper::Error::Failed { text, .. }) if text.starts_with(load::SETUP) => {
+                Ok(text.clone())
+            }
+            _ => Err(self),
+        }
+    }
+
     /// The way out, where there is one to name.
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Runtime(error) => error.help(),
             Self::Record(error) => error.help(),
-            Self::Sample(_) | Self::Load(_) => None,
+            Self::Sample(_) | Self::Load(_) | Self::Helper(_) => None,
         }
     }
 }

@@ -1,16 +1,22 @@
 //! The life of one container: opened, watched, closed.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::way::{Measured, Measuring, Sampling, Way};
 use super::{Error, Session, Waited};
+use crate::cgroup::{Extras, Nest, Place, Version};
 use crate::event::{Event, Exit, LifeId, LifeRole, LifeStart, What};
-use crate::runtime::{self, Target};
-use crate::sample::{Sampler, SamplerJob, VitalsSampler};
-use crate::units::Limit;
+use crate::runtime::{self, NewLife, Target};
+use crate::sample::SamplerJob;
+use crate::units::{Bytes, Limit};
 
 /// After a kill or an end, the time in which other sources may still tell of an OOM kill: Docker's
 /// own event comes within some 100 ms.
 const AFTERMATH: Duration = Duration::from_millis(500);
+
+/// How long the last slow measure of a container is waited for.
+const LAST_MEASURE: Duration = Duration::from_millis(500);
 
 /// A container that runs and is sampled.
 #[derive(Debug)]
@@ -18,8 +24,10 @@ pub struct Life {
     /// Its identity.
     pub id: LifeId,
     pub(super) target: Target,
-    sampler: Sampler,
-    vitals: Option<VitalsSampler>,
+    sampling: Sampling,
+    measuring: Option<Measuring>,
+    /// Its cgroups, where a helper made them.
+    nest: Option<Nest>,
 }
 
 /// What became of a container that was to start and become ready.
@@ -35,13 +43,13 @@ pub enum Opened {
     Stopped(Life),
 }
 
-/// The name of a life in files and containers.
-fn name_of(role: LifeRole, id: LifeId) -> String {
+/// The name of a life in files and containers; `mains` counts the main lives before it.
+fn name_of(role: LifeRole, mains: u32) -> String {
     match role {
         LifeRole::Trial { number } => format!("trial-{number}"),
         LifeRole::Unlimited { number } => format!("trial-{number}-unlimited"),
-        LifeRole::Main if id.0 == 0 => "main".to_owned(),
-        LifeRole::Main => format!("main-{}", id.0),
+        LifeRole::Main if mains == 0 => "main".to_owned(),
+        LifeRole::Main => format!("main-{}", mains + 1),
     }
 }
 
@@ -57,12 +65,16 @@ impl Session {
         let (ready, clock) = (self.plan.target.ready.clone(), self.clock.clone());
         let id = life.id;
         let waited = {
-            let ready = runtime.wait_ready(&life.target, &ready, &clock);
+            let proof = self.way.proof(&life.target, &ready);
+            let ready = runtime.wait_ready(&life.target, &ready, &clock, proof);
             self.until(ready, |seen| seen.is_killed(id)).await?
         };
         match waited {
             Waited::Done(Ok(at)) => {
                 self.take(Event { at, what: What::Ready { life: id } }).await?;
+                if let Some(measuring) = &life.measuring {
+                    self.during(measuring.ready()).await?;
+                }
                 Ok(Opened::Ready(life))
             }
             Waited::Done(Err(error)) => {
@@ -82,40 +94,66 @@ impl Session {
         let id = LifeId(self.next_life);
         self.next_life += 1;
         let runtime = self.runtime.clone();
-        let name = name_of(role, id);
+        let name = name_of(role, self.main_lives);
+        self.main_lives += u32::from(role == LifeRole::Main);
         let (built, plan) = (self.built.clone(), self.plan.clone());
         let clock = self.clock.clone();
-        let prepare = runtime.prepare(&built, &plan.target, id, &name, limit, &clock);
+        let way = self.way.clone();
+        let nest = self.during(way.nest(&runtime, &name)).await??;
+        let new = NewLife { life: id, name: &name, limit, nest: nest.clone() };
+        let prepare = runtime.prepare(&built, &plan.target, new, &clock);
         let prepared = self.during(prepare).await??;
         self.record_now(What::Life(LifeStart { life: id, role, limit })).await?;
         let job = SamplerJob {
             life: id,
             place: prepared.place.clone(),
             sampling: plan.sampling,
-            keep_all_ticks: !matches!(role, LifeRole::Main),
             may_reset: true,
             limit,
-            raw_ticks: plan.budget.raw_ticks,
         };
-        let sampler = match Sampler::start(job, self.clock.clone(), self.sender.clone()) {
-            Ok(sampler) => sampler,
+        let events = self.sender.clone();
+        let sampling = match self.during(Sampling::begin(&way, job, &clock, &events)).await? {
+            Ok(sampling) => sampling,
             Err(error) => {
                 self.during(runtime.discard(prepared)).await??;
-                return Err(error.into());
+                return Err(error);
             }
         };
+        self.impose_extras(&prepared.place, limit);
         let mut target = match self.during(runtime.start(prepared)).await? {
             Ok(target) => target,
             Err(error) => {
-                self.stop_sampler(sampler).await?;
+                if let Some(sampling) = sampling {
+                    self.during(sampling.stop()).await??;
+                }
                 return Err(error.into());
             }
         };
         self.forward_events(&mut target);
-        let vitals =
-            VitalsSampler::start(id, target.cgroup_dirs(), self.clock.clone(), self.sender.clone())
-                .ok();
-        Ok(Life { id, target, sampler, vitals })
+        self.log_counters.insert(id, target.log_bytes());
+        let follow = || runtime.follow_stats(&target, &clock, events.clone()).map(Sampling::Engine);
+        let sampling = sampling.or_else(follow).expect("only Docker's targets are left to stats");
+        let measuring =
+            self.during(Measuring::begin(&way, Measured::of(&target), &clock, &events)).await?;
+        Ok(Life { id, target, sampling, measuring, nest })
+    }
+
+    /// Makes the settings that Kubernetes would, as soon as the container's cgroup is there.
+    fn impose_extras(&self, place: &Place, limit: Limit) {
+        let Some(kubernetes) = self.plan.target.limits.kubernetes else { return };
+        if place.version == Version::V1 {
+            return;
+        }
+        let extras = Extras { oom_group: true, high: kubernetes.high(limit) };
+        let (way, leaf) = (self.way.clone(), place.leaf.clone());
+        let (clock, events) = (self.clock.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            if let Err(text) = way.impose(extras, leaf).await {
+                let text =
+                    format!("the container could not be limited like Kubernetes does: {text}");
+                let _ = events.send(Event { at: clock.now(), what: What::Note { text } }).await;
+            }
+        });
     }
 
     /// Lets the runtime's news of a target flow into the session's channel.
@@ -173,31 +211,37 @@ impl Session {
     /// # Errors
     /// When the container or its cgroups can't be removed, or the recording can't be written.
     pub async fn close(&mut self, life: Life) -> Result<(), Error> {
-        let Life { id, mut target, sampler, vitals } = life;
+        let Life { id, mut target, sampling, measuring, nest } = life;
         let runtime = self.runtime.clone();
         let asked = self.seen.end_of(id).is_none();
-        let stopped = self.during(runtime.stop(&mut target)).await?;
-        if let Some(vitals) = vitals {
-            let joined = tokio::task::spawn_blocking(move || vitals.stop());
-            self.during(joined).await?.expect("stopping vitals does not panic")?;
+        if let Some(measuring) = &measuring {
+            // Counters go with the container: the last reading is taken while it is there.
+            let measured = tokio::time::timeout(LAST_MEASURE, measuring.measure());
+            let _ = self.during(measured).await?;
         }
-        self.stop_sampler(sampler).await?;
+        let log_bytes = target.log_bytes();
+        let stopped = self.during(runtime.stop(&mut target)).await?;
+        if let Some(measuring) = measuring {
+            self.during(measuring.stop()).await??;
+        }
+        self.during(sampling.stop()).await??;
+        let bytes = Bytes::new(log_bytes.load(Ordering::Relaxed));
+        self.log_counters.remove(&id);
+        self.record_now(What::Logged { life: id, bytes }).await?;
         let wait = tokio::time::sleep(AFTERMATH);
         self.until(wait, |seen| seen.end_of(id).is_some()).await?;
-        let lifetime_peak = self.during(runtime.remove(target)).await?;
+        let removed = self.during(runtime.remove(target)).await?;
+        let nested_peak = match (nest, self.way.clone()) {
+            (Some(nest), Way::Helper(helper)) => self.during(helper.remove_nest(nest)).await??,
+            _ => None,
+        };
         self.pump_what_is_there().await?;
         let unknown = (self.clock.now(), Exit { code: None, asked });
         let (at, exit) = self.seen.end_of(id).unwrap_or(unknown);
         let exit = Exit { asked: exit.asked || asked, ..exit };
         stopped?;
-        let lifetime_peak = lifetime_peak?;
+        let lifetime_peak = removed?.or(nested_peak);
         self.take(Event { at, what: What::Ended { life: id, exit, lifetime_peak } }).await
-    }
-
-    async fn stop_sampler(&mut self, sampler: Sampler) -> Result<(), Error> {
-        // The sampler sends its last events while it is waited for: they must be pumped.
-        let joined = tokio::task::spawn_blocking(move || sampler.stop());
-        Ok(self.during(joined).await?.expect("stopping a sampler does not panic")?)
     }
 
     /// Whether a process of this life was OOM-killed.

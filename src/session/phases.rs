@@ -1,22 +1,30 @@
-//! The main run: one container, all phases.
+//! The main run: one container, all phases. With `on-oom = "restart"` an OOM-killed one is followed
+//! by another, and the traffic goes on.
 
 use std::time::Duration;
 
+use super::way::Driving;
 use super::{Error, Life, Opened, Session, Waited};
 use crate::clock::Moment;
 use crate::event::{Event, Finish, LifeId, LifeRole, What};
-use crate::load::{self, Endpoint, Engine};
 use crate::plan::OnOom;
 use crate::runtime;
 
 /// Between the engine's start and the first arrival, so that its threads are there in time.
 const HEAD_START: Duration = Duration::from_millis(20);
 
+/// New lives in a row that are killed before they are ready, after which no more are tried.
+const HOPELESS: u32 = 5;
+
+/// Pause before another life is tried after one that was killed before it was ready.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
 /// Why the phases ended before their time.
 enum Early {
     Killed,
     Ended,
     Stopped,
+    Failed(String),
     Aborted(String),
 }
 
@@ -41,33 +49,43 @@ impl Session {
                 return Ok(Finish::Interrupted);
             }
         };
-        let early = self.drive(&life).await;
+        let mut life = Some(life);
+        let early = self.drive(&mut life).await;
         // The container goes whether driving it worked or not.
-        self.close(life).await?;
+        if let Some(life) = life {
+            self.close(life).await?;
+        }
         Ok(match early? {
             None => Finish::Completed,
             Some(Early::Killed) => Finish::OomKilled,
             Some(Early::Ended) => Finish::TargetEnded,
             Some(Early::Stopped) => Finish::Interrupted,
+            Some(Early::Failed(text)) => Finish::TargetFailed { text },
             Some(Early::Aborted(rule)) => Finish::Aborted { rule },
         })
     }
 
-    /// Sends the traffic of all phases.
-    async fn drive(&mut self, life: &Life) -> Result<Option<Early>, Error> {
+    /// Sends the traffic of all phases. `life` is the one that runs, while one does.
+    async fn drive(&mut self, life: &mut Option<Life>) -> Result<Option<Early>, Error> {
         let plan = self.plan.clone();
-        let engine = self.start_engine(life)?;
+        let Some(first) = life.as_ref() else { return Ok(Some(Early::Ended)) };
+        let (way, clock, events) = (self.way.clone(), self.clock.clone(), self.sender.clone());
+        let driving = Driving::begin(&way, &plan, &first.target, &clock, &events);
+        let driving = match self.during(driving).await? {
+            Ok(driving) => driving,
+            Err(error) => return error.of_target().map(|text| Some(Early::Failed(text))),
+        };
         let mut begins = self.clock.now() + HEAD_START;
         let mut early = None;
         for (index, phase) in (0_u16..).zip(&plan.phases) {
-            engine.begin_phase(index, begins);
+            self.during(driving.begin_phase(index, begins)).await??;
             self.take(Event { at: begins, what: What::PhaseBegin { phase: index } }).await?;
             let planned = begins + phase.length;
-            early = self.wait_for_phase(life.id, &engine, index, planned).await?;
+            early = self.survive_phase(life, &driving, index, planned).await?;
             // A phase that ran its whole time ends on time, however late this is noticed.
             let ends =
                 if early.is_none() { planned.min(self.clock.now()) } else { self.clock.now() };
-            engine.end_phase(index, ends);
+            self.during(driving.end_phase(index, ends)).await??;
             self.take(Event { at: ends, what: What::PhaseEnd { phase: index } }).await?;
             if early.is_some() {
                 break;
@@ -75,29 +93,73 @@ impl Session {
             begins = ends;
         }
         let drain = if early.is_none() { plan.traffic.drain } else { Duration::ZERO };
-        self.during(engine.finish(drain)).await??;
+        self.during(driving.finish(drain)).await??;
         self.record_now(What::Drained).await?;
         self.let_the_window_end().await?;
         Ok(early)
     }
 
-    fn start_engine(&self, life: &Life) -> Result<Engine, Error> {
-        let endpoint = Endpoint {
-            address: life.target.address(),
-            host: format!("127.0.0.1:{}", self.plan.target.port),
-            netns: life.target.netns(),
-            path: life.target.path(),
-        };
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let job = load::Job::of(&self.plan);
-        Ok(Engine::start(&job, endpoint, self.clock.clone(), workers, self.sender.clone())?)
+    /// Waits for the end of a phase, through as many lives as that takes where the plan wants it.
+    async fn survive_phase(
+        &mut self,
+        life: &mut Option<Life>,
+        driving: &Driving,
+        index: u16,
+        ends: Moment,
+    ) -> Result<Option<Early>, Error> {
+        loop {
+            let Some(present) = life.as_ref() else { return Ok(Some(Early::Ended)) };
+            let early = self.wait_for_phase(present.id, driving, index, ends).await?;
+            if !matches!(early, Some(Early::Killed)) || self.plan.on_oom == OnOom::Stop {
+                return Ok(early);
+            }
+            if let Some(early) = self.revive(life, driving).await? {
+                return Ok(Some(early));
+            }
+        }
+    }
+
+    /// Puts another life in the place of one that was killed, and sends the traffic there.
+    async fn revive(
+        &mut self,
+        life: &mut Option<Life>,
+        driving: &Driving,
+    ) -> Result<Option<Early>, Error> {
+        let plan = self.plan.clone();
+        for attempt in 0..HOPELESS {
+            if let Some(killed) = life.take() {
+                self.close(killed).await?;
+            }
+            let pause = if attempt == 0 { Duration::ZERO } else { BACK_OFF };
+            if let Waited::Stopped = self.until(tokio::time::sleep(pause), |_| false).await? {
+                return Ok(Some(Early::Stopped));
+            }
+            match self.open(LifeRole::Main, plan.target.limits.memory).await? {
+                Opened::Ready(next) => {
+                    let redirect = driving.redirect(&next.target, plan.target.port);
+                    self.during(redirect).await??;
+                    *life = Some(next);
+                    return Ok(None);
+                }
+                Opened::Killed(next) => *life = Some(next),
+                Opened::Failed(next, error) => {
+                    self.close(next).await?;
+                    return Ok(Some(Early::Failed(runtime::explain(&error))));
+                }
+                Opened::Stopped(next) => {
+                    self.close(next).await?;
+                    return Ok(Some(Early::Stopped));
+                }
+            }
+        }
+        Ok(Some(Early::Killed))
     }
 
     /// Waits for the end of a phase: its time, or its last iteration.
     async fn wait_for_phase(
         &mut self,
         id: LifeId,
-        engine: &Engine,
+        driving: &Driving,
         index: u16,
         ends: Moment,
     ) -> Result<Option<Early>, Error> {
@@ -106,7 +168,7 @@ impl Session {
         let wait = async {
             tokio::select! {
                 () = time => {}
-                () = engine.phase_spent(index), if counted => {}
+                () = driving.phase_spent(index), if counted => {}
             }
         };
         let stop_on_kill = self.plan.on_oom == OnOom::Stop;

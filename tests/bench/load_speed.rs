@@ -13,8 +13,8 @@ use highwater::clock::Clock;
 use highwater::event::{Counts, GeneratorPath, Histogram, What};
 use highwater::load::{Endpoint, Engine, Job};
 use highwater::plan::{
-    Arrivals, Body, LoadModel, LoadPlan, OpenLoad, PhasePlan, RateStage, ScenarioChoice,
-    ScenarioPlan, StepPlan, Think, TrafficPlan, UserStage,
+    Arrivals, Body, Constants, LoadModel, LoadPlan, OpenLoad, PhasePlan, RateStage, Reply,
+    ScenarioChoice, ScenarioPlan, StepPlan, Think, TrafficPlan, Transfer, UserStage,
 };
 use highwater::units::Rate;
 
@@ -27,6 +27,8 @@ fn job(model: LoadModel, path: &str, length: Duration) -> Job {
         headers: vec![],
         body: Body::Empty,
         expect_status: vec![],
+        reply: Reply::default(),
+        transfer: Transfer::default(),
         think: Think::default(),
     };
     let traffic = TrafficPlan {
@@ -34,7 +36,13 @@ fn job(model: LoadModel, path: &str, length: Duration) -> Job {
         timeout: Duration::from_secs(10),
         drain: Duration::from_secs(5),
         max_in_flight: 10_000,
-        scenarios: vec![ScenarioPlan { name: "bench".to_owned(), weight: 1, steps: vec![step] }],
+        scenarios: vec![ScenarioPlan {
+            name: "bench".to_owned(),
+            weight: 1,
+            steps: vec![step],
+            ..ScenarioPlan::default()
+        }],
+        constants: Constants::default(),
     };
     let load = LoadPlan { scenario: ScenarioChoice::Mix, model, start_after: Duration::ZERO };
     let phase = PhasePlan {

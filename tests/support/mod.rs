@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test target uses its own part")]
 
 pub(crate) mod harness;
+pub(crate) mod sampled;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,4 +48,12 @@ pub(crate) fn skip(why: &str) {
 /// Whether we may make cgroups (root, or a delegated subtree).
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// The loader and the libraries that a program is linked to, as `ldd` finds them.
+pub(crate) fn libraries(program: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words = text.lines().flat_map(str::split_whitespace);
+    Ok(words.filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }

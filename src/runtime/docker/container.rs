@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -9,8 +10,8 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, PortBinding,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, EventsOptionsBuilder, KillContainerOptions, LogsOptionsBuilder,
-    StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptionsBuilder,
+    KillContainerOptions, LogsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{Sender, channel};
@@ -20,11 +21,11 @@ use tokio::task::JoinHandle;
 use super::super::oom_notice::OomNotice;
 use super::super::output::Output;
 use super::super::{Built, Error, Program, Target, TargetKind, Watched};
-use super::{Docker, Engine, LABEL, network_of, pid_of};
-use crate::cgroup::{Nest, Place};
+use super::{Docker, Engine, LABEL, Reach, network_of, pid_of};
+use crate::cgroup::{Hierarchies, Nest, Place};
 use crate::clock::Clock;
 use crate::event::{Event, Evidence, Exit, GeneratorPath, LifeId, OomKill, What};
-use crate::plan::TargetPlan;
+use crate::plan::{KUBELET_PERIOD_US, KubernetesPlan, TargetPlan};
 use crate::units::{Bytes, Limit};
 
 /// The least memory limit that Docker accepts.
@@ -64,6 +65,11 @@ impl Drop for AbortOnDrop {
 }
 
 impl Running {
+    /// The container's id.
+    pub(in super::super) fn id(&self) -> &str {
+        &self.created.id
+    }
+
     pub(in super::super) fn into_created(self) -> Created {
         self.created
     }
@@ -77,6 +83,7 @@ impl Docker {
         target: &TargetPlan,
         name: &str,
         limit: Limit,
+        nest: Option<Nest>,
     ) -> Result<(Place, Created), Error> {
         let Program::Image(image) = &built.program else {
             unreachable!("this runtime builds images only");
@@ -86,31 +93,33 @@ impl Docker {
         {
             return Err(Error::LimitTooLow { limit, least: LEAST_MEMORY });
         }
-        let nest = self.tree.as_ref().map(|tree| tree.nest(name)).transpose()?;
-        let body = self.body(image, target, limit, nest.as_ref());
+        let own = self.tree().map(|tree| tree.nest(name)).transpose()?;
+        let around = own.as_ref().or(nest.as_ref());
+        let body = self.body(image, target, limit, around);
         let container = format!("highwater-{}-{name}", self.run_id);
         let options = CreateContainerOptionsBuilder::new().name(&container).build();
         let response = self.engine.api.create_container(Some(options), body).await;
         let id = response.map_err(Error::docker(format!("create `{container}`")))?.id;
-        let place = match &nest {
-            Some(nest) => nest.place(&self.hierarchies, &id),
-            None => self.foreign_place(&id),
+        let place = match (around, self.hierarchies()) {
+            (Some(nest), Some(hierarchies)) => nest.place(hierarchies, &id),
+            (None, Some(hierarchies)) => self.foreign_place(hierarchies, &id),
+            (_, None) => Place::unknown(),
         };
         let stop_within = target.stop.within;
-        Ok((place, Created { id, nest, port: target.port, stop_within }))
+        Ok((place, Created { id, nest: own, port: target.port, stop_within }))
     }
 
     /// Where the engine itself puts a container, by its cgroup driver.
-    fn foreign_place(&self, id: &str) -> Place {
+    fn foreign_place(&self, hierarchies: &Hierarchies, id: &str) -> Place {
         let group = match self.engine.cgroup_driver().as_deref() {
             Some("systemd") => format!("/system.slice/docker-{id}.scope"),
             _ => format!("/docker/{id}"),
         };
         Place {
-            version: self.hierarchies.version(),
+            version: hierarchies.version(),
             lifetime: None,
             resets: Vec::new(),
-            leaf: self.hierarchies.memory_dir(&group),
+            leaf: hierarchies.memory_dir(&group),
         }
     }
 
@@ -131,7 +140,7 @@ impl Docker {
             labels: Some(HashMap::from([(LABEL.to_owned(), self.run_id.clone())])),
             stop_signal: Some(target.stop.signal.clone()),
             stop_timeout: Some(within),
-            exposed_ports: (!self.enters_network).then(|| vec![port.clone()]),
+            exposed_ports: (!self.is_inside()).then(|| vec![port.clone()]),
             host_config: Some(self.host_config(target, limit, nest, port)),
             ..ContainerCreateBody::default()
         }
@@ -147,6 +156,8 @@ impl Docker {
         let memory = limit.bytes().map(|bytes| i64::try_from(bytes.get()).unwrap_or(i64::MAX));
         #[expect(clippy::cast_possible_truncation, reason = "a scenario's cpus are below 10^6")]
         let nano_cpus = target.limits.cpus.map(|cpus| (cpus * 1e9).round() as i64);
+        // Docker takes either its own measure or the kernel's.
+        let kubelet_cpus = target.limits.cpus.filter(|_| target.limits.kubernetes.is_some());
         let binds =
             target.files.iter().map(|(from, to)| format!("{}:{}:ro", from.display(), to.display()));
         let tmpfs = target.tmpfs.iter().map(|dir| (dir.display().to_string(), String::new()));
@@ -159,7 +170,10 @@ impl Docker {
             memory,
             // Equal to the memory limit: no swap.
             memory_swap: memory,
-            nano_cpus,
+            nano_cpus: nano_cpus.filter(|_| kubelet_cpus.is_none()),
+            cpu_period: kubelet_cpus.map(|_| i64::from(KUBELET_PERIOD_US)),
+            cpu_quota: kubelet_cpus.map(KubernetesPlan::quota_us),
+            cpu_shares: kubelet_cpus.map(KubernetesPlan::shares),
             pids_limit: target.limits.pids.map(i64::from),
             cgroup_parent: nest.map(|nest| nest.inner.clone()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
@@ -167,7 +181,7 @@ impl Docker {
             binds: Some(binds.collect()),
             tmpfs: Some(tmpfs.collect()),
             extra_hosts: Some(target.extra_hosts.clone()),
-            port_bindings: (!self.enters_network)
+            port_bindings: (!self.is_inside())
                 .then(|| HashMap::from([(port, Some(vec![loopback]))])),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
@@ -194,14 +208,12 @@ impl Docker {
         }
         let life = watched.life;
         let _ = events.try_send(Event { at, what: What::Started { life } });
-        let notice = OomNotice::listen(life, &watched.place.leaf, &watched.clock, events.clone());
+        let notice = self.listen_for_oom(&watched, &events);
         let inspected = self.inspect(&created.id).await?;
         let pid = pid_of(&inspected);
-        let netns = pid.filter(|_| self.enters_network).and_then(network_of);
-        let cgroup_dirs = pid
-            .and_then(|pid| self.hierarchies.group_of(pid))
-            .map(|group| self.hierarchies.all_dirs(&group))
-            .unwrap_or_default();
+        let direct = matches!(self.reach, Reach::Direct { .. });
+        let netns = pid.filter(|_| direct).and_then(network_of);
+        let cgroup_dirs = self.dirs_of(pid);
         let (ended, has_ended) = watch::channel(None);
         let watcher = Watcher {
             engine: self.engine.clone(),
@@ -217,11 +229,12 @@ impl Docker {
             watched.output.clone(),
         ));
         let watcher = tokio::spawn(watcher.run(logs));
-        let address = Self::address_of(&created, &inspected, netns.is_some());
+        let address = Self::address_of(&created, &inspected, self.is_inside());
         Ok(Target {
             life,
             address,
-            path: if self.enters_network { GeneratorPath::Netns } else { GeneratorPath::Published },
+            path: if self.is_inside() { GeneratorPath::Netns } else { GeneratorPath::Published },
+            pid,
             netns,
             cgroup_dirs,
             events: Some(receiver),
@@ -234,6 +247,23 @@ impl Docker {
                 _notice: notice,
             }),
         })
+    }
+
+    /// The directories of a container's own cgroup, where they are to be seen from here.
+    fn dirs_of(&self, pid: Option<i32>) -> Vec<PathBuf> {
+        let (Reach::Direct { hierarchies, .. } | Reach::ReadOnly { hierarchies }) = &self.reach
+        else {
+            return Vec::new();
+        };
+        let group = pid.and_then(|pid| hierarchies.group_of(pid));
+        group.map(|group| hierarchies.all_dirs(&group)).unwrap_or_default()
+    }
+
+    fn listen_for_oom(&self, watched: &Watched, events: &Sender<Event>) -> Option<OomNotice> {
+        let direct = matches!(self.reach, Reach::Direct { .. });
+        let listen =
+            || OomNotice::listen(watched.life, &watched.place.leaf, &watched.clock, events.clone());
+        direct.then(listen).flatten()
     }
 
     async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Error> {
@@ -286,7 +316,7 @@ impl Docker {
     /// Removes the container and its cgroups. Gives the peak that the outer one kept.
     pub(in super::super) async fn remove(&self, created: Created) -> Result<Option<Bytes>, Error> {
         self.engine.remove_container(&created.id).await?;
-        let (Some(tree), Some(nest)) = (self.tree.clone(), created.nest) else {
+        let (Some(tree), Some(nest)) = (self.tree().cloned(), created.nest) else {
             return Ok(None);
         };
         let work = move || {
@@ -326,6 +356,21 @@ impl Watcher {
         let what = What::Ended { life: self.life, exit, lifetime_peak: None };
         // An error means that nobody listens any more.
         let _ = self.events.send(Event { at, what }).await;
+        self.tell_of_layer().await;
+    }
+
+    /// How much the container has written to its own layer. The engine walks through the files for
+    /// it, which a large layer makes too long to wait for.
+    async fn tell_of_layer(&self) {
+        let options = InspectContainerOptionsBuilder::new().size(true).build();
+        let inspected = self.engine.api.inspect_container(&self.id, Some(options));
+        let Ok(Ok(inspected)) = tokio::time::timeout(LAST_WORDS / 2, inspected).await else {
+            return;
+        };
+        if let Some(bytes) = inspected.size_rw.and_then(|bytes| u64::try_from(bytes).ok()) {
+            let what = What::Layer { life: self.life, bytes: Bytes::new(bytes) };
+            let _ = self.events.send(Event { at: self.clock.now(), what }).await;
+        }
     }
 }
 

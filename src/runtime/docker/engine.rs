@@ -16,6 +16,7 @@ pub(in super::super) struct Engine {
     pub(super) api: bollard::Docker,
     version: Option<String>,
     cgroup_driver: Option<String>,
+    /// Whether it runs under this very kernel.
     local: bool,
 }
 
@@ -32,20 +33,22 @@ impl Engine {
         let api = api.negotiate_version().await.map_err(refused)?;
         let info = api.info().await.map_err(refused)?;
         let cgroup_driver = info.cgroup_driver.map(|driver| driver.to_string());
-        let local = address().starts_with("unix://");
+        // A socket may lead into another machine, as Docker Desktop's does.
+        let kernel = crate::runtime::bare_host_facts().kernel;
+        let local = address().starts_with("unix://") && info.kernel_version == Some(kernel);
         Ok(Self { api, version: info.server_version, cgroup_driver, local })
     }
 
-    /// Whether it runs on this host, as far as its address tells.
-    pub(super) const fn is_local(&self) -> bool {
+    /// Whether it runs on this host, as far as its address and kernel tell.
+    pub(in super::super) const fn is_local(&self) -> bool {
         self.local
     }
 
-    pub(super) fn version(&self) -> Option<String> {
+    pub(in super::super) fn version(&self) -> Option<String> {
         self.version.clone()
     }
 
-    pub(super) fn cgroup_driver(&self) -> Option<String> {
+    pub(in super::super) fn cgroup_driver(&self) -> Option<String> {
         self.cgroup_driver.clone()
     }
 

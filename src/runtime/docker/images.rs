@@ -34,7 +34,7 @@ impl Engine {
     ///
     /// Imported rather than built: that takes a fifth of the time and leaves no intermediate
     /// images.
-    pub(super) async fn import_binary(
+    pub(in super::super) async fn import_binary(
         &self,
         binary: &Path,
         name: &str,

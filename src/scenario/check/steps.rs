@@ -3,28 +3,17 @@
 use std::time::Duration;
 
 use super::Context;
-use crate::scenario::reader::{At, Notes, Reader};
+use super::templates::{self, Names};
+use super::{body, feed, reply};
+use crate::scenario::reader::{At, Reader};
 use crate::scenario::tree::{Node, Value};
-use crate::scenario::{Body, Flow, Step};
-use crate::units::{Bytes, parse_duration};
+use crate::scenario::{Flow, Step, is_template};
+use crate::units::parse_duration;
 
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
-/// The largest body: each request in flight holds one.
-const BODY_MAX: Bytes = Bytes::from_mib(256);
-
-/// Names of quantiles in a size distribution.
-const QUANTILES: [(&str, f64); 9] = [
-    ("min", 0.0),
-    ("p10", 0.1),
-    ("p25", 0.25),
-    ("p50", 0.5),
-    ("p75", 0.75),
-    ("p90", 0.9),
-    ("p95", 0.95),
-    ("p99", 0.99),
-    ("max", 1.0),
-];
+/// The most redirects that may be followed in a row.
+const REDIRECTS_MAX: u64 = 20;
 
 pub(super) fn flows(root: &Reader<'_>, context: &Context<'_>) -> Vec<Flow> {
     let mut flows: Vec<Flow> = Vec::new();
@@ -37,35 +26,55 @@ pub(super) fn flows(root: &Reader<'_>, context: &Context<'_>) -> Vec<Flow> {
             let message = format!("two scenarios are called `{name}`");
             context.notes.fault(&place, message, "give each a name of its own");
         }
-        let weight = table.whole("weight", 1, 1_000_000);
-        let weight = weight.and_then(|at| u32::try_from(at.value).ok()).unwrap_or(1);
-        for key in ["setup", "on-start", "on-stop", "feed"] {
-            table.unsupported(key);
-        }
-        let steps: Vec<Step> =
-            table.list("step").into_iter().filter_map(|node| step(node, context)).collect();
-        if steps.is_empty() && table.list("step").is_empty() {
-            let message = format!("the scenario `{name}` has no step");
+        let flow = flow(&table, name, context);
+        if flow.steps.is_empty() && table.list("step").is_empty() {
+            let message = format!("the scenario `{}` has no step", flow.name);
             context.notes.fault(&place, message, "add a `[[scenario.step]]` with `get = \"/\"`");
         }
         table.finish();
-        flows.push(Flow { name, weight, steps });
+        flows.push(flow);
     }
     flows
 }
 
-fn step(node: &Node, context: &Context<'_>) -> Option<Step> {
-    let table = Reader::new("`[[scenario.step]]`", node, context.notes)?;
+fn flow(table: &Reader<'_>, name: String, context: &Context<'_>) -> Flow {
+    let weight = table.whole("weight", 1, 1_000_000);
+    let weight = weight.and_then(|at| u32::try_from(at.value).ok()).unwrap_or(1);
+    let mut names = Names::default();
+    // Set up before there is any user, and so before any record is taken.
+    let setup = steps(table, "setup", &mut names, context);
+    let feed = feed::feed(table, &mut names, context);
+    let on_start = steps(table, "on-start", &mut names, context);
+    let at_start = names.clone();
+    let own = steps(table, "step", &mut names, context);
+    // A user may stop before its first run has captured anything.
+    let on_stop = steps(table, "on-stop", &mut at_start.clone(), context);
+    Flow { name, weight, setup, on_start, steps: own, on_stop, feed }
+}
+
+fn steps(
+    table: &Reader<'_>,
+    key: &'static str,
+    names: &mut Names,
+    context: &Context<'_>,
+) -> Vec<Step> {
+    table.list(key).into_iter().filter_map(|node| step(key, node, names, context)).collect()
+}
+
+fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Option<Step> {
+    let table = Reader::new(format!("`[[scenario.{key}]]`"), node, context.notes)?;
     let mut requests: Vec<(&'static str, At<String>)> = METHODS
         .into_iter()
         .filter_map(|method| table.string(method).map(|path| (method, path)))
         .collect();
     let named = table.string("name").map(|at| at.value);
-    let headers = headers(&table, context);
-    let body = body(&table, context);
-    let expect_status = expect(&table, context);
+    let headers = headers(&table, names, context);
+    let (body, transfer) = body::body(&table, names, context);
+    let query = query(&table, names, context);
+    let (expect_status, checks) = reply::expect(&table, context);
+    let captures = reply::captures(&table, context);
+    let redirects = table.whole("redirects", 0, REDIRECTS_MAX).map_or(0, |at| at.value);
     let think = think(&table, context);
-    table.unsupported("capture");
     let place = table.place.clone();
     table.finish();
     if requests.len() != 1 {
@@ -74,28 +83,73 @@ fn step(node: &Node, context: &Context<'_>) -> Option<Step> {
         return None;
     }
     let (method, path) = requests.remove(0);
-    if !path.value.starts_with('/') {
+    check_path(&path, names, context);
+    let method = method.to_uppercase();
+    let label = named.unwrap_or_else(|| format!("{method} {}", path.value));
+    let path = with_query(path.value, &query);
+    let redirects = u8::try_from(redirects).unwrap_or(u8::MAX);
+    // What this very answer gives, it can't be asked with.
+    for capture in &captures {
+        names.add(&capture.name);
+    }
+    let reply = crate::scenario::Reply { captures, checks, redirects };
+    Some(Step { label, method, path, headers, body, expect_status, reply, transfer, think })
+}
+
+fn check_path(path: &At<String>, names: &Names, context: &Context<'_>) {
+    let templated = is_template(&path.value);
+    if !path.value.starts_with('/') && !path.value.starts_with("{{") {
         let message = format!("`{}` is no path", path.value);
         let help = "a path begins with a slash; requests go to the target only";
         context.notes.fault(&path.place, message, help);
     }
-    if path.value.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if !templated && path.value.chars().any(|c| c.is_whitespace() || c.is_control()) {
         context.notes.fault(&path.place, "a path holds no spaces", "write %20 for a space");
     }
-    refuse_template(&path.value, &path.place, context.notes);
-    let method = method.to_uppercase();
-    let label = named.unwrap_or_else(|| format!("{method} {}", path.value));
-    Some(Step { label, method, path: path.value, headers, body, expect_status, think })
+    templates::check(&path.value, &path.place, names, context);
 }
 
-fn refuse_template(text: &str, place: &crate::scenario::Place, notes: &Notes) {
-    if text.contains("{{") {
-        let message = "templates (`{{…}}`) are not supported by this version";
-        notes.fault(place, message, "write the text as it is to be sent");
+/// `query = { q = "blue shoes", page = 2 }`: names and values, in their order.
+fn query(table: &Reader<'_>, names: &Names, context: &Context<'_>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in table.entries("query") {
+        let value = match &entry.node.value {
+            Value::String(text) => {
+                templates::check(text, &entry.node.place, names, context);
+                text.clone()
+            }
+            Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
+                entry.node.to_json().to_string()
+            }
+            other => {
+                let message = format!("`{}` in `query` is {}", entry.key, other.kind());
+                context.notes.fault(&entry.node.place, message, "write a string or a number");
+                continue;
+            }
+        };
+        found.push((entry.key.clone(), value));
     }
+    found
 }
 
-fn headers(table: &Reader<'_>, context: &Context<'_>) -> Vec<(String, String)> {
+/// The path with its query. What a template gives is encoded when it is known.
+fn with_query(mut path: String, query: &[(String, String)]) -> String {
+    for (name, value) in query {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.extend(url::form_urlencoded::byte_serialize(name.as_bytes()));
+        path.push('=');
+        if is_template(value) {
+            path.push_str("{% filter urlencode %}");
+            path.push_str(value);
+            path.push_str("{% endfilter %}");
+        } else {
+            path.extend(url::form_urlencoded::byte_serialize(value.as_bytes()));
+        }
+    }
+    path
+}
+
+fn headers(table: &Reader<'_>, names: &Names, context: &Context<'_>) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in table.entries("headers") {
         let Value::String(value) = &entry.node.value else {
@@ -108,127 +162,9 @@ fn headers(table: &Reader<'_>, context: &Context<'_>) -> Vec<(String, String)> {
             let message = format!("`{}` can't be sent as a header", entry.key);
             context.notes.fault(&entry.place, message, "names and values are plain ASCII");
         }
-        refuse_template(value, &entry.node.place, context.notes);
+        templates::check(value, &entry.node.place, names, context);
         found.push((entry.key.to_lowercase(), value.clone()));
     }
-    found
-}
-
-fn body(table: &Reader<'_>, context: &Context<'_>) -> Body {
-    if !table.has("body") {
-        return Body::Empty;
-    }
-    let Some(body) = table.table("body") else { return Body::Empty };
-    for key in ["grow", "sizes-from", "form", "multipart"] {
-        body.unsupported(key);
-    }
-    let kinds: Vec<&'static str> =
-        ["text", "file", "json"].into_iter().filter(|key| is_content(&body, key)).collect();
-    let read = match (kinds.as_slice(), body.node("size")) {
-        ([], Some(size)) => sized(&body, size, context),
-        (["text"], None) => body.string("text").map(|at| {
-            refuse_template(&at.value, &at.place, context.notes);
-            Body::Text(at.value)
-        }),
-        (["file"], None) => body.string("file").and_then(|at| file(&at, context)),
-        (["json"], None) => body.node("json").map(|node| {
-            let json = node.to_json();
-            refuse_template(&json.to_string(), &node.place, context.notes);
-            Body::Json(json)
-        }),
-        _ => {
-            let message = "`body` needs exactly one content";
-            let help = "one of `json`, `text`, `file` and `size`; `json = true` and `text = true` go with `size`";
-            context.notes.fault(body.place, message, help);
-            None
-        }
-    };
-    body.finish();
-    read.unwrap_or(Body::Empty)
-}
-
-/// Whether a key is content; `json = true` only says what a made-up body is like.
-fn is_content(body: &Reader<'_>, key: &'static str) -> bool {
-    body.node(key).is_some_and(|node| !matches!(node.value, Value::Bool(_)))
-}
-
-fn file(at: &At<String>, context: &Context<'_>) -> Option<Body> {
-    let path = context.path(&at.value);
-    let length = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-    if Bytes::new(length) > BODY_MAX {
-        let message = format!("the body file `{}` is too large", path.display());
-        context.notes.fault(&at.place, message, format!("{BODY_MAX} at most"));
-        return None;
-    }
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(Body::File(path, bytes)),
-        Err(error) => {
-            let message = format!("failed to read the body file `{}`: {error}", path.display());
-            let help = "paths are relative to the scenario's directory";
-            context.notes.fault(&at.place, message, help);
-            None
-        }
-    }
-}
-
-/// `"200KiB"`, or quantiles: `{ p50 = "20KiB", p99 = "200KiB", max = "2MiB" }`.
-fn sized(body: &Reader<'_>, size: &Node, context: &Context<'_>) -> Option<Body> {
-    let json = body.bool("json").unwrap_or(false);
-    if json && body.bool("text") == Some(true) {
-        let message = "`body` is to be JSON and text at once";
-        context.notes.fault(body.place, message, "keep `json = true` or `text = true`");
-    }
-    body.has("text");
-    let mut points: Vec<(f64, Bytes)> = if let Value::Table(_) = size.value {
-        let table = body.table("size")?;
-        let found = QUANTILES
-            .iter()
-            .filter_map(|(name, quantile)| Some((*quantile, table.bytes(name)?.value)))
-            .collect();
-        table.finish();
-        found
-    } else {
-        let fixed = body.bytes("size")?.value;
-        vec![(0.0, fixed), (1.0, fixed)]
-    };
-    let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else {
-        let help = "give some of min, p10, p25, p50, p75, p90, p95, p99, max";
-        context.notes.fault(&size.place, "`size` has no quantile", help);
-        return None;
-    };
-    // Below the least given quantile all are of that size; above the greatest too.
-    if first.0 > 0.0 {
-        points.insert(0, (0.0, first.1));
-    }
-    if last.0 < 1.0 {
-        points.push((1.0, last.1));
-    }
-    if points.windows(2).any(|pair| pair[0].1 > pair[1].1) {
-        let message = "a higher quantile is smaller than a lower one";
-        context.notes.fault(&size.place, message, "sizes must not fall: p50 ≤ p99 ≤ max");
-        return None;
-    }
-    if last.1 > BODY_MAX {
-        let message = format!("bodies of {} are too large", last.1);
-        context.notes.fault(&size.place, message, format!("{BODY_MAX} at most"));
-        return None;
-    }
-    Some(Body::Sized { points, json })
-}
-
-fn expect(table: &Reader<'_>, context: &Context<'_>) -> Vec<u16> {
-    let Some(expect) = table.table("expect") else { return Vec::new() };
-    let mut found = Vec::new();
-    for node in expect.list("status") {
-        match node.value {
-            Value::Integer(status @ 100..=599) => found.extend(u16::try_from(status)),
-            _ => context.notes.fault(&node.place, "`status` is no HTTP status", "write `201`"),
-        }
-    }
-    for key in ["json", "header", "body", "regex", "size", "latency", "warn"] {
-        expect.unsupported(key);
-    }
-    expect.finish();
     found
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Context, bounded};
 use crate::scenario::reader::{At, Reader};
 use crate::scenario::tree::{Entry, Node, Value};
-use crate::scenario::{Cargo, Ready, Source, Target};
+use crate::scenario::{Cargo, Kubernetes, Ready, Source, Target};
 use crate::units::Bytes;
 
 /// The least memory limit that container runtimes take.
@@ -293,6 +293,37 @@ fn limits(table: &Reader<'_>, target: &mut Target) {
     }
     let pids = limits.whole("pids", 1, u64::from(u32::MAX));
     target.pids = pids.and_then(|at| u32::try_from(at.value).ok());
-    limits.unsupported("like");
+    kubernetes(&limits, target);
     limits.finish();
+}
+
+/// `like = "kubernetes"`, and what only goes with it.
+fn kubernetes(limits: &Reader<'_>, target: &mut Target) {
+    let like = limits.string("like");
+    let request = limits.bytes("request");
+    let qos = limits.node("memory-qos").map(|node| &node.place);
+    let memory_qos = limits.bool("memory-qos");
+    if let Some(at) = &like
+        && at.value != "kubernetes"
+    {
+        let message = format!("limits can't be like `{}`", at.value);
+        limits.notes.fault(&at.place, message, "write `kubernetes`, or leave it out");
+    }
+    if like.is_none() {
+        for place in request.iter().map(|at| &at.place).chain(qos) {
+            let message = "this key has a meaning for Kubernetes only";
+            limits.notes.fault(place, message, "add `like = \"kubernetes\"`");
+        }
+        return;
+    }
+    if let (Some(request), Some(limit)) = (&request, target.memory)
+        && request.value > limit
+    {
+        let message = format!("the request of {} is above the limit of {limit}", request.value);
+        limits.notes.fault(&request.place, message, "lower `request` or raise `memory`");
+    }
+    target.kubernetes = Some(Kubernetes {
+        request: request.map(|at| at.value),
+        memory_qos: memory_qos.unwrap_or(false),
+    });
 }

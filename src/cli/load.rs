@@ -1,0 +1,359 @@
+//! `highwater load`: the load engine alone, hey-style.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{HeaderName, HeaderValue};
+use tokio::net::TcpStream;
+use url::Url;
+
+use super::load_text::Account;
+use super::options::{ArrivalsChoice, Load};
+use super::report::{exit_of, write_reports};
+use super::run::{supervise, tokio_runtime};
+use super::signals::Signals;
+use super::{Exit, Fault};
+use crate::clock::Clock;
+use crate::event::{ReleaseBuild, RunFacts};
+use crate::plan::{
+    Arrivals, Body, Budget, Constants, LOAD_PHASE, LoadModel, LoadPlan, LoadRunPlan, MetricKind,
+    OpenLoad, PhasePlan, RateStage, Reply, Rule, ScenarioChoice, ScenarioPlan, StepPlan, Think,
+    TrafficPlan, Transfer, UserStage, is_template,
+};
+use crate::record::{Header, Recorder, RunDirectory};
+use crate::runtime::bare_host_facts;
+use crate::session::{self, LoadRun, StopSignal};
+use crate::units::Rate;
+
+/// How many requests there are where nothing says, as in hey.
+const REQUESTS: u64 = 200;
+/// The longest that a run may take, and a request without a timeout.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the target may take to accept the first connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// The largest body.
+const BODY_BYTES_MAX: u64 = 256 << 20;
+
+/// `highwater load URL`
+pub(super) fn load(options: &Load) -> Result<Exit, Fault> {
+    let url = parse_url(&options.url)?;
+    let plan = plan(options, &url)?;
+    let kept = options.out.is_some();
+    let scratch = tempfile::tempdir().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
+    let place = options.out.clone().unwrap_or_else(|| scratch.path().join("load"));
+    let tokio = tokio_runtime()?;
+    let address = tokio.block_on(reach(&url))?;
+    let directory = RunDirectory::create(&place)?;
+    let account = Arc::new(Mutex::new(Account::default()));
+    tokio.block_on(record(plan, options, &url, address, &directory, &account))?;
+    let findings = write_reports(&directory)?;
+    if options.output.json {
+        super::report::print_json(&findings);
+    } else {
+        let account = account.lock().expect("counting never panics");
+        let mut text = account.text(&findings);
+        if kept {
+            let _ = writeln!(text, "\nReports are in {}", place.display());
+        }
+        super::report::print_all(text.trim_end());
+    }
+    Ok(exit_of(&findings, &options.output))
+}
+
+fn parse_url(text: &str) -> Result<Url, Fault> {
+    let wrong =
+        |why: &str, help: &str| Err(Fault::plain(Exit::BadUse, &format!("`{text}` {why}"), help));
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = match Url::parse(&whole) {
+        Ok(url) => url,
+        Err(error) => return wrong(&format!("is no URL: {error}"), "write http://127.0.0.1:8080/"),
+    };
+    match url.scheme() {
+        "http" if url.has_host() => Ok(url),
+        "http" => wrong("names no host", "write http://127.0.0.1:8080/"),
+        "https" => wrong(
+            "asks for TLS, which this version doesn't speak",
+            "use http:// to a port without TLS",
+        ),
+        _ => wrong("is no http URL", "write http://127.0.0.1:8080/"),
+    }
+}
+
+/// The first of the host's addresses that accepts a connection.
+async fn reach(url: &Url) -> Result<SocketAddr, Fault> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = url.port_or_known_default().unwrap_or(80);
+    let refused = |why: String| {
+        let text = format!("nothing answers at {host}:{port}: {why}");
+        Fault::plain(Exit::TargetFailed, &text, "is it running, and listening on that port?")
+    };
+    let addresses = tokio::net::lookup_host((host.as_str(), port)).await;
+    let addresses: Vec<SocketAddr> = addresses.map_err(|e| refused(e.to_string()))?.collect();
+    let mut last = "it has no address".to_owned();
+    for address in addresses {
+        match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(address),
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => last = "it does not accept".to_owned(),
+        }
+    }
+    Err(refused(last))
+}
+
+async fn record(
+    plan: LoadRunPlan,
+    options: &Load,
+    url: &Url,
+    address: SocketAddr,
+    directory: &RunDirectory,
+    account: &Arc<Mutex<Account>>,
+) -> Result<(), Fault> {
+    let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
+    let (handle, stop) = StopSignal::new();
+    let progress = super::run::progress_of(plan.outline(), &options.output);
+    let clock = Clock::start();
+    let header = Header { anchor: clock.anchor(), outline: plan.outline(), facts: facts() };
+    let recorder = Recorder::create(directory, &header, &plan.budget)?;
+    let (counted, shown) = (Arc::clone(account), progress.clone());
+    let run = LoadRun {
+        plan,
+        address,
+        host: url[url::Position::BeforeHost..url::Position::AfterPort].to_owned(),
+        clock,
+        recorder,
+        stop,
+        observer: Box::new(move |event| {
+            counted.lock().expect("counting never panics").take(event);
+            if let Some(progress) = &shown {
+                progress.lock().expect("progress never panics").take(event);
+            }
+        }),
+    };
+    let work =
+        tokio::spawn(
+            async move { run.run().await.map_err(|error| super::run::session_fault(&error)) },
+        );
+    supervise(work, &mut signals, &handle, None, progress.as_ref()).await.map(|_| ())
+}
+
+fn facts() -> RunFacts {
+    RunFacts {
+        run_id: format!("{:08x}", rand::random::<u32>()),
+        highwater: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime: "none".to_owned(),
+        image: None,
+        release: ReleaseBuild::Unknown,
+        release_evidence: "traffic does not tell how its target was built".to_owned(),
+        cgroup: "unknown".to_owned(),
+        host: bare_host_facts(),
+        via: String::new(),
+    }
+}
+
+fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
+    let step = step(options, url)?;
+    let (model, length, in_flight) = model(options)?;
+    let timeout = if options.timeout.is_zero() { LONGEST } else { options.timeout };
+    Ok(LoadRunPlan {
+        name: LOAD_PHASE.to_owned(),
+        traffic: TrafficPlan {
+            seed: 1,
+            timeout,
+            drain: timeout,
+            max_in_flight: in_flight,
+            scenarios: vec![ScenarioPlan {
+                name: LOAD_PHASE.to_owned(),
+                weight: 1,
+                steps: vec![step],
+                ..ScenarioPlan::default()
+            }],
+            constants: Constants::default(),
+        },
+        phase: PhasePlan {
+            name: LOAD_PHASE.to_owned(),
+            length,
+            loads: vec![LoadPlan {
+                scenario: ScenarioChoice::One(0),
+                model,
+                start_after: Duration::ZERO,
+            }],
+            tags: Vec::new(),
+            size: false,
+        },
+        rules: options.threshold.iter().map(|text| rule(text)).collect::<Result<_, _>>()?,
+        window: Duration::from_millis(100),
+        budget: Budget::default(),
+    })
+}
+
+/// How requests are paced, for how long, and how many may be in flight.
+fn model(options: &Load) -> Result<(LoadModel, Duration, usize), Fault> {
+    let users = usize::try_from(options.connections).unwrap_or(usize::MAX);
+    let counted = options.duration.is_none();
+    let each = options.limit.map(|limit| limit.as_per_second() * f64::from(options.connections));
+    let rate = match (options.rate, each) {
+        (Some(rate), _) => Some((rate, 10_000)),
+        // What is limited on each connection is limited in all, with one request on each.
+        (None, Some(each)) => Rate::per_second(each).ok().map(|rate| (rate, users)),
+        (None, None) => None,
+    };
+    let Some((rate, in_flight)) = rate else {
+        let length = options.duration.unwrap_or(LONGEST);
+        let users = options.connections;
+        let model = LoadModel::Closed {
+            stages: vec![UserStage { from: users, to: users, length }],
+            iterations: counted.then(|| options.requests.unwrap_or(REQUESTS)),
+        };
+        return Ok((model, length, 10_000));
+    };
+    let per_second = rate.as_per_second();
+    if per_second <= 0.0 {
+        let help = "such as `--rate 500`, or `--rate 30/min`";
+        return Err(Fault::plain(Exit::BadUse, "a rate of 0 sends nothing", help));
+    }
+    let length = options.duration.unwrap_or_else(|| {
+        #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 requests")]
+        let seconds = options.requests.unwrap_or(REQUESTS) as f64 / per_second;
+        Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST)
+    });
+    let model = LoadModel::Open(OpenLoad {
+        stages: vec![RateStage { from: rate, to: rate, length }],
+        arrivals: match options.arrivals {
+            ArrivalsChoice::Even => Arrivals::Even,
+            ArrivalsChoice::Poisson => Arrivals::Poisson,
+        },
+        bursts: Vec::new(),
+    });
+    Ok((model, length, in_flight))
+}
+
+fn step(options: &Load, url: &Url) -> Result<StepPlan, Fault> {
+    let body = body(options)?;
+    let has_body = !matches!(body, Body::Empty);
+    let default = if has_body { "POST" } else { "GET" };
+    let method = options.method.as_deref().unwrap_or(default).to_uppercase();
+    if hyper::Method::from_bytes(method.as_bytes()).is_err() {
+        let text = format!("`{method}` is no HTTP method");
+        return Err(Fault::plain(Exit::BadUse, &text, "such as `-m PUT`"));
+    }
+    let path = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+    Ok(StepPlan {
+        id: 0,
+        label: format!("{method} {}", url.path()),
+        method,
+        path,
+        headers: headers(options, url, has_body)?,
+        body,
+        expect_status: Vec::new(),
+        reply: Reply::default(),
+        transfer: Transfer::default(),
+        think: Think::default(),
+    })
+}
+
+fn body(options: &Load) -> Result<Body, Fault> {
+    if let Some(text) = &options.data {
+        return Ok(Body::Literal(text.as_bytes().into()));
+    }
+    let Some(path) = &options.body_file else { return Ok(Body::Empty) };
+    let bytes = read_body(path).map_err(|why| {
+        let text = format!("failed to read the body file `{}`: {why}", path.display());
+        Fault::plain(Exit::BadUse, &text, "a file of up to 256 MiB")
+    })?;
+    Ok(Body::File { path: path.clone(), bytes: bytes.into() })
+}
+
+fn read_body(path: &Path) -> Result<Vec<u8>, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > BODY_BYTES_MAX {
+        return Err("it is too large".to_owned());
+    }
+    std::fs::read(path).map_err(|error| error.to_string())
+}
+
+fn headers(options: &Load, url: &Url, has_body: bool) -> Result<Vec<(String, String)>, Fault> {
+    let mut headers = Vec::new();
+    for line in &options.header {
+        let pair = line.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
+        match pair {
+            Some((name, value))
+                if HeaderName::from_bytes(name.as_bytes()).is_ok()
+                    && HeaderValue::from_str(value).is_ok() =>
+            {
+                headers.push((name.to_lowercase(), literal(value)));
+            }
+            _ => {
+                let text = format!("`{line}` can't be sent as a header");
+                return Err(Fault::plain(Exit::BadUse, &text, "write `-H 'Name: value'`"));
+            }
+        }
+    }
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value
+            && !headers.iter().any(|(given, _)| given == name)
+        {
+            headers.push((name.to_owned(), value));
+        }
+    };
+    add("content-type", options.content_type.clone());
+    add("content-type", has_body.then(|| "text/plain".to_owned()));
+    add("accept", options.accept.clone());
+    let in_url = (!url.username().is_empty())
+        .then(|| format!("{}:{}", url.username(), url.password().unwrap_or_default()));
+    let auth = options.auth.clone().or(in_url);
+    add("authorization", auth.map(|pair| format!("Basic {}", STANDARD.encode(pair))));
+    Ok(headers)
+}
+
+/// Text that is sent as it is, whatever templates would make of it.
+fn literal(text: &str) -> String {
+    if is_template(text) { format!("{{% raw %}}{text}{{% endraw %}}") } else { text.to_owned() }
+}
+
+/// `http_req_duration: p(95)<200` as a rule; what traffic alone does not tell is refused.
+fn rule(text: &str) -> Result<Rule, Fault> {
+    let wrong = |message: &str, help: &str| {
+        Fault::plain(Exit::BadUse, &format!("`--threshold '{text}'`: {message}"), help)
+    };
+    let Some((selector, condition)) = text.rsplit_once(':') else {
+        let help = "write it as `metric: condition`, such as `http_req_duration: p(95)<200`";
+        return Err(wrong("there is no `:` after the metric", help));
+    };
+    let rule = Rule::parse(selector.trim(), condition.trim(), false)
+        .map_err(|error| wrong(&error.message, &error.help))?;
+    let of_traffic =
+        matches!(rule.metric.kind(), MetricKind::Trend | MetricKind::Share | MetricKind::Counter);
+    if !of_traffic {
+        let help = "`highwater run` and `watch` do";
+        return Err(wrong("memory is not sampled here", help));
+    }
+    Ok(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_may_leave_out_what_goes_without_saying() {
+        let url = parse_url("127.0.0.1:8080").unwrap();
+        assert_eq!((url.path(), url.port()), ("/", Some(8080)));
+        assert_eq!(parse_url("http://[::1]:9/a?b=c").unwrap().query(), Some("b=c"));
+        for wrong in ["https://127.0.0.1/", "ftp://a/", "http://", "http://a:99999/", ""] {
+            assert!(parse_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rules_are_about_traffic() {
+        assert!(rule("http_req_failed: rate<0.01").is_ok());
+        for wrong in ["memory: max<1MiB", "http_reqs", "http_reqs: most<3", "nothing: max<1"] {
+            assert!(rule(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What is made of an answer: checks, captured values.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::header::{HeaderMap, HeaderName};
+use minijinja::value::{Serde, Value};
+use regex::Regex;
+use serde_json::Value as Json;
+use serde_json_path::JsonPath;
+
+use crate::event::ErrorKind;
+use crate::load::socket::Totals;
+use crate::plan;
+
+/// The largest body that is kept to be looked at.
+const KEPT_MAX: usize = 8 << 20;
+/// All bodies that one worker keeps at a time.
+const KEPT_ALL_MAX: usize = 128 << 20;
+
+/// An answer that was read to its end.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// The body, where the step needs it and there is one.
+    pub(super) body: Option<Kept>,
+    /// The whole body's size, kept or not.
+    pub(super) body_bytes: u64,
+}
+
+impl Answer {
+    fn bytes(&self) -> &[u8] {
+        self.body.as_ref().map_or(&[], |kept| &kept.bytes)
+    }
+}
+
+/// A body that is kept until it has been looked at, within bounds for one and for all of a worker.
+#[derive(Debug)]
+pub(super) struct Kept {
+    bytes: Vec<u8>,
+    totals: Rc<Totals>,
+    /// Whether it was too large to be kept whole.
+    cut_off: bool,
+}
+
+impl Kept {
+    pub(super) fn new(totals: &Rc<Totals>) -> Self {
+        Self { bytes: Vec::new(), totals: Rc::clone(totals), cut_off: false }
+    }
+
+    pub(super) fn push(&mut self, data: &[u8]) {
+        let all = self.totals.kept.get() + data.len();
+        self.cut_off |= self.bytes.len() + data.len() > KEPT_MAX || all > KEPT_ALL_MAX;
+        if !self.cut_off {
+            self.bytes.extend_from_slice(data);
+            self.totals.kept.set(all);
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.totals.kept.set(self.totals.kept.get() - self.bytes.len());
+    }
+}
+
+/// What became of the checks of one answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Checked {
+    pub(super) passed: u32,
+    pub(super) failed: u32,
+    /// The first reason for which the request has failed.
+    pub(super) error: Option<ErrorKind>,
+}
+
+/// A step's captures and checks, ready for use.
+#[derive(Debug)]
+pub(super) struct Reading {
+    captures: Vec<(String, Extract)>,
+    checks: Vec<Check>,
+    pub(super) redirects: u8,
+    pub(super) needs_body: bool,
+}
+
+#[derive(Debug)]
+struct Check {
+    what: Wanted,
+    warn: bool,
+}
+
+#[derive(Debug)]
+enum Extract {
+    Json(JsonPath),
+    Header(HeaderName),
+    Regex(Regex),
+    Status,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Status(Vec<u16>),
+    Header(HeaderName, Test),
+    Json(JsonPath, Test),
+    Body(Test),
+    Size(u64, u64),
+    Latency(Duration),
+}
+
+#[derive(Debug)]
+enum Test {
+    Exists(bool),
+    Equals(Json),
+    Matches(Regex),
+    Contains(String),
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Reading {
+    /// None where a path, an expression or a name is none, which a checked scenario doesn't have.
+    pub(super) fn new(plan: &plan::Reply) -> Option<Self> {
+        let captures = plan.captures.iter();
+        let captures = captures.map(|row| Some((row.name.clone(), Extract::new(&row.from)?)));
+        let checks = plan.checks.iter();
+        let checks =
+            checks.map(|row| Some(Check { what: Wanted::new(&row.what)?, warn: row.warn }));
+        Some(Self {
+            captures: captures.collect::<Option<_>>()?,
+            checks: checks.collect::<Option<_>>()?,
+            redirects: plan.redirects,
+            needs_body: plan.needs_body(),
+        })
+    }
+
+    /// Whether there is nothing to look at.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.captures.is_empty() && self.checks.is_empty()
+    }
+
+    /// Checks an answer that took so long, and captures from it.
+    pub(super) fn read(
+        &self,
+        answer: &Answer,
+        duration: Duration,
+        into: &mut BTreeMap<String, Value>,
+    ) -> Checked {
+        let json = std::cell::LazyCell::new(|| serde_json::from_slice::<Json>(answer.bytes()).ok());
+        let body = Body { answer, json: &|| json.as_ref() };
+        let mut checked = Checked::default();
+        if answer.body.as_ref().is_some_and(|kept| kept.cut_off) {
+            checked.error = Some(ErrorKind::TooLarge);
+        }
+        for check in &self.checks {
+            if check.what.holds(&body, duration) {
+                checked.passed += 1;
+            } else {
+                checked.failed += 1;
+                if !check.warn {
+                    checked.error.get_or_insert(ErrorKind::Expectation);
+                }
+            }
+        }
+        for (name, from) in &self.captures {
+            match from.find(&body) {
+                Some(value) => drop(into.insert(name.clone(), value)),
+                None => drop(checked.error.get_or_insert(ErrorKind::Capture)),
+            }
+        }
+        checked
+    }
+}
+
+/// An answer whose body is parsed at most once, and only if somebody asks.
+struct Body<'a> {
+    answer: &'a Answer,
+    json: &'a dyn Fn() -> Option<&'a Json>,
+}
+
+impl Body<'_> {
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.answer.bytes())
+    }
+
+    fn header(&self, name: &HeaderName) -> Option<String> {
+        let value = self.answer.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+}
+
+impl Extract {
+    fn new(from: &plan::Extract) -> Option<Self> {
+        Some(match from {
+            plan::Extract::Json(path) => Self::Json(JsonPath::parse(path).ok()?),
+            plan::Extract::Header(name) => Self::Header(HeaderName::try_from(name).ok()?),
+            plan::Extract::Regex(text) => Self::Regex(Regex::new(text).ok()?),
+            plan::Extract::Status => Self::Status,
+        })
+    }
+
+    fn find(&self, body: &Body<'_>) -> Option<Value> {
+        match self {
+            Self::Json(path) => {
+                path.query((body.json)()?).first().map(|found| Value::from(Serde(found)))
+            }
+            Self::Header(name) => body.header(name).map(Value::from),
+            Self::Status => Some(Value::from(body.answer.status)),
+            Self::Regex(regex) => {
+                let text = body.text();
+                let found = regex.captures(&text)?;
+                let group = found.get(1).or_else(|| found.get(0))?;
+                Some(Value::from(group.as_str()))
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn new(what: &plan::Wanted) -> Option<Self> {
+        Some(match what {
+            plan::Wanted::Status(statuses) => Self::Status(statuses.clone()),
+            plan::Wanted::Header { name, test } => {
+                Self::Header(HeaderName::try_from(name).ok()?, Test::new(test)?)
+            }
+            plan::Wanted::Json { path, test } => {
+                Self::Json(JsonPath::parse(path).ok()?, Test::new(test)?)
+            }
+            plan::Wanted::Body(test) => Self::Body(Test::new(test)?),
+            plan::Wanted::Size { min, max } => Self::Size(*min, *max),
+            plan::Wanted::Latency(most) => Self::Latency(*most),
+        })
+    }
+
+    fn holds(&self, body: &Body<'_>, duration: Duration) -> bool {
+        match self {
+            Self::Status(statuses) => statuses.contains(&body.answer.status),
+            Self::Header(name, test) => test.holds(body.header(name).map(Json::from).as_ref()),
+            Self::Json(path, test) => {
+                test.holds((body.json)().and_then(|json| path.query(json).first()))
+            }
+            Self::Body(test) => test.holds(Some(&Json::from(body.text().into_owned()))),
+            Self::Size(min, max) => (*min..=*max).contains(&body.answer.body_bytes),
+            Self::Latency(most) => duration <= *most,
+        }
+    }
+}
+
+impl Test {
+    fn new(test: &plan::Test) -> Option<Self> {
+        Some(match test {
+            plan::Test::Exists(truth) => Self::Exists(*truth),
+            plan::Test::Equals(value) => Self::Equals(value.clone()),
+            plan::Test::Matches(text) => Self::Matches(Regex::new(text).ok()?),
+            plan::Test::Contains(text) => Self::Contains(text.clone()),
+            plan::Test::AtLeast(bound) => Self::AtLeast(*bound),
+            plan::Test::AtMost(bound) => Self::AtMost(*bound),
+        })
+    }
+
+    fn holds(&self, value: Option<&Json>) -> bool {
+        let Some(value) = value else { return matches!(self, Self::Exists(false)) };
+        match self {
+            Self::Exists(truth) => *truth,
+            Self::Equals(wanted) => value == wanted || is_same_number(value, wanted),
+            Self::Matches(regex) => regex.is_match(&as_text(value)),
+            Self::Contains(text) => as_text(value).contains(text),
+            Self::AtLeast(bound) => as_number(value).is_some_and(|number| number >= *bound),
+            Self::AtMost(bound) => as_number(value).is_some_and(|number| number <= *bound),
+        }
+    }
+}
+
+/// 5 and 5.0 are the same to whoever writes them.
+fn is_same_number(one: &Json, other: &Json) -> bool {
+    one.is_number() && other.is_number() && one.as_f64() == other.as_f64()
+}
+
+fn as_text(value: &Json) -> std::borrow::Cow<'_, str> {
+    match value {
+        Json::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// A number, were it written as text, as in headers.
+fn as_number(value: &Json) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+}

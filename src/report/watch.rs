@@ -1,0 +1,181 @@
+//! The targets of a watch, in each of the reports.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::json::{ms, places, size};
+use super::text;
+use crate::analysis::{Findings, Watched};
+use crate::event::{Evidence, PeakMethod};
+use crate::units::Bytes;
+
+/// A target of a watch in `run.json`.
+#[derive(Serialize)]
+pub(super) struct WatchedRow<'a> {
+    name: &'a str,
+    kind: &'static str,
+    id: Option<&'a str>,
+    cgroup: &'a str,
+    image: Option<&'a str>,
+    verdict: &'static str,
+    limit_bytes: Option<u64>,
+    start_ms: f64,
+    end_ms: Option<f64>,
+    exit_code: Option<i64>,
+    lives: u32,
+    peak_bytes: Option<u64>,
+    rss_peak_bytes: Option<u64>,
+    unreclaimable_peak_bytes: Option<u64>,
+    unreclaimable_peak_low_bytes: Option<u64>,
+    headroom_percent: Option<f64>,
+    peak_before_bytes: Option<u64>,
+    oom_kills: Option<u64>,
+    limit_hits: Option<u64>,
+    oom_evidence: Vec<Evidence>,
+    spikes_total: Option<u64>,
+    peak_method: Option<&'static str>,
+    ticks: Option<u64>,
+    missed_ticks: Option<u64>,
+    timeline: Option<&'a str>,
+}
+
+/// The targets of a watch; none for a run.
+pub(super) fn rows(findings: &Findings) -> Option<Vec<WatchedRow<'_>>> {
+    (!findings.watched.is_empty()).then(|| findings.watched.iter().map(row).collect())
+}
+
+fn row(row: &Watched) -> WatchedRow<'_> {
+    let memory = row.findings.memory.as_ref();
+    let sampler = row.findings.sampler.as_ref();
+    let bytes = |of: fn(&crate::analysis::Memory) -> Bytes| memory.map(|row| of(row).get());
+    WatchedRow {
+        name: &row.start.name,
+        kind: row.start.kind.name(),
+        id: row.start.id.as_deref(),
+        cgroup: &row.start.group,
+        image: row.start.program.as_deref(),
+        verdict: row.findings.verdict.name(),
+        limit_bytes: size(row.findings.limit),
+        start_ms: ms(row.began),
+        end_ms: row.ended.map(|(at, _)| ms(at)),
+        exit_code: row.ended.and_then(|(_, exit)| exit.code),
+        lives: row.lives,
+        peak_bytes: bytes(|row| row.peak),
+        rss_peak_bytes: bytes(|row| row.rss_peak),
+        unreclaimable_peak_bytes: bytes(|row| row.unreclaimable_peak),
+        unreclaimable_peak_low_bytes: bytes(|row| row.unreclaimable_peak_low),
+        headroom_percent: memory.and_then(|row| row.headroom_percent).and_then(places),
+        peak_before_bytes: row.start.peak_before.map(Bytes::get),
+        oom_kills: memory.map(|row| row.oom_kills),
+        limit_hits: memory.and_then(|row| row.limit_hits),
+        oom_evidence: memory
+            .map(|row| row.oom_evidence.iter().copied().collect())
+            .unwrap_or_default(),
+        spikes_total: row.findings.spikes_total,
+        peak_method: sampler.and_then(|row| row.method).map(PeakMethod::name),
+        ticks: sampler.map(|row| row.ticks),
+        missed_ticks: sampler.map(|row| row.missed_ticks),
+        timeline: row.timeline.as_deref(),
+    }
+}
+
+/// Whose memory the run's findings are, where there are several targets.
+pub(super) fn whose(findings: &Findings) -> Option<&str> {
+    findings.facts.image.as_deref().filter(|_| findings.watched.len() > 1)
+}
+
+/// What tables show of a target.
+struct Cells {
+    name: String,
+    peak: String,
+    unreclaimable: String,
+    limit: String,
+    headroom: String,
+    kills: String,
+    state: String,
+    /// The same in few letters.
+    short: String,
+}
+
+fn cells(row: &Watched) -> Cells {
+    let dash = || "–".to_owned();
+    let memory = row.findings.memory.as_ref();
+    let (state, short) = match row.ended {
+        None => ("runs".to_owned(), "runs".to_owned()),
+        Some((at, exit)) => {
+            let ended = format!("ended {}", text::moment(at));
+            match exit.code {
+                Some(code) => (format!("{ended}, exit code {code}"), format!("{ended} ({code})")),
+                None => (ended.clone(), ended),
+            }
+        }
+    };
+    let lives = if row.lives > 1 { format!(", {} lives", row.lives) } else { String::new() };
+    Cells {
+        name: row.start.name.clone(),
+        peak: memory.map_or_else(dash, |row| row.peak.to_string()),
+        unreclaimable: memory.map_or_else(dash, |row| row.unreclaimable_peak.to_string()),
+        limit: row
+            .findings
+            .limit
+            .bytes()
+            .map_or_else(|| "none".to_owned(), |size| size.to_string()),
+        headroom: memory.and_then(|row| row.headroom_percent).map_or_else(dash, text::percent),
+        kills: memory.map_or_else(dash, |row| row.oom_kills.to_string()),
+        state: format!("{state}{lives}"),
+        short: format!("{short}{lives}"),
+    }
+}
+
+/// The targets as a table of the summary.
+pub(super) fn summary(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n{:<16} {:>9} {:>10} {:>8} {:>8} {:>5}  state",
+        "Target", "peak", "unreclaim.", "limit", "headroom", "kills"
+    )?;
+    for row in &findings.watched {
+        let cells = cells(row);
+        let words = format!(
+            "{:<16} {:>9} {:>10} {:>8} {:>8} {:>5}  {}",
+            text::clean(&cells.name, 16),
+            cells.peak,
+            cells.unreclaimable,
+            cells.limit,
+            cells.headroom,
+            cells.kills,
+            cells.short
+        );
+        writeln!(out, "{}", text::clean(&words, 80))?;
+    }
+    Ok(())
+}
+
+/// The targets as a table of `report.md`. `plain` makes a text safe there.
+pub(super) fn markdown(
+    out: &mut String,
+    findings: &Findings,
+    plain: fn(&str) -> String,
+) -> std::fmt::Result {
+    writeln!(
+        out,
+        "| target | charged peak | unreclaimable | limit | headroom | OOM kills | state |\n\
+         |---|---:|---:|---:|---:|---:|---|"
+    )?;
+    for row in &findings.watched {
+        let cells = cells(row);
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            plain(&cells.name),
+            cells.peak,
+            cells.unreclaimable,
+            cells.limit,
+            cells.headroom,
+            cells.kills,
+            cells.state
+        )?;
+    }
+    writeln!(out)
+}
