@@ -27,7 +27,7 @@ use crate::plan::{
 };
 use crate::record::{Header, Recorder, RunDirectory};
 use crate::runtime::bare_host_facts;
-use crate::session::{self, LoadRun, StopSignal};
+use crate::session::{LoadRun, StopSignal};
 use crate::units::Rate;
 
 /// How many requests there are where nothing says, as in hey.

@@ -40,7 +40,9 @@ impl LoadRun {
     /// When the engine can't work or the recording can't be written.
     pub async fn run(mut self) -> Result<Finish, Error> {
         let (sender, mut events) = channel(self.plan.budget.event_queue);
-        let engine = self.start(sender).await?;
+        let start = self.starter(sender);
+        let started = tokio::task::spawn_blocking(start).await;
+        let engine = started.expect("starting does not panic")?;
         let begins = self.clock.now() + HEAD_START;
         self.take(Event { at: begins, what: What::PhaseBegin { phase: 0 } }).await?;
         engine.begin_phase(0, begins);
@@ -78,7 +80,10 @@ impl LoadRun {
         Ok(finish)
     }
 
-    async fn start(&self, events: Sender<Event>) -> Result<Engine, Error> {
+    fn starter(
+        &self,
+        events: Sender<Event>,
+    ) -> impl FnOnce() -> Result<Engine, crate::load::Error> + use<> {
         let job = Job {
             traffic: self.plan.traffic.clone().into(),
             phases: vec![self.plan.phase.clone()].into(),
@@ -92,8 +97,7 @@ impl LoadRun {
         };
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let clock = self.clock.clone();
-        let start = move || Engine::start(&job, endpoint, clock, workers, events);
-        Ok(tokio::task::spawn_blocking(start).await.expect("starting does not panic")?)
+        move || Engine::start(&job, endpoint, clock, workers, events)
     }
 
     /// Takes in events until something has happened.
