@@ -172,8 +172,9 @@ pub(super) struct Startup {
     pub(super) common: Common,
 }
 
-/// `highwater load`
+/// `highwater load`; there `-q` is hey's.
 #[derive(Debug, Args)]
+#[command(mut_arg("quiet", |quiet| quiet.short(None)))]
 pub(super) struct Load {
     /// Where to: http://host:port/path; the scheme may be left out
     pub(super) url: String,
