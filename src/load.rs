@@ -28,6 +28,7 @@ mod drive;
 mod error;
 mod exchange;
 mod feed;
+mod incoming;
 mod pace;
 mod payload;
 mod pool;

@@ -3,10 +3,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::header::{LOCATION, SET_COOKIE};
@@ -18,7 +16,7 @@ use crate::load::connection::{Connection, Failure};
 use crate::load::deadline::{Cut, Deadlines, Slot};
 use crate::load::reply::{Answer, Checked};
 use crate::load::session::Session;
-use crate::load::socket::Totals;
+use crate::load::socket::Wire;
 use crate::load::step::{Made, Scenarios, Step};
 use crate::load::tally::{End, Key, Tally};
 use crate::load::template::{Shared, Values};
@@ -42,7 +40,7 @@ pub(super) struct Shop {
     pub(super) idle: RefCell<Vec<Connection>>,
     pub(super) deadlines: Deadlines,
     pub(super) tally: RefCell<Tally>,
-    pub(super) totals: Rc<Totals>,
+    pub(super) wire: Rc<Wire>,
     /// What the setup of each scenario has captured.
     pub(super) shared: RefCell<Vec<Shared>>,
     /// Users at work, by load and number; each says when it parts.
@@ -89,6 +87,8 @@ pub(super) enum Outcome {
 #[derive(Debug, Default)]
 struct Progress {
     sent: Option<Moment>,
+    first_byte: Option<Moment>,
+    last_read: Option<Moment>,
     written: u64,
     read: u64,
 }
@@ -177,26 +177,30 @@ impl Shop {
         slot.arm(self.clock.now() + timeout);
         let drain = transfer.drain_rate;
         // A slow reader has a connection of its own, made for that.
-        let mut kept = if drain.is_none() { self.find(own).await } else { None };
+        let mut kept = if drain.is_none() { self.find(own) } else { None };
         loop {
             let mut connection = if let Some(connection) = kept.take() {
                 connection
             } else {
-                let (clock, totals) = (self.clock.clone(), Rc::clone(&self.totals));
-                Connection::open(self.address.get(), clock, totals, drain, slot).await?
+                let (clock, wire) = (self.clock.clone(), Rc::clone(&self.wire));
+                Connection::open(self.address.get(), clock, wire, drain, slot).await?
             };
             let reused = connection.used;
-            let mut request = order.step.request(order.made);
-            session.add_cookies(&mut request);
+            let (host, path) = order.step.place(order.made);
+            let cookies = session.cookies(host, path);
+            let request = order.step.request(order.made, cookies.as_ref(), connection.head());
             let on_sent = |at| {
                 if progress.sent.replace(at).is_none() {
                     self.tally.borrow_mut().sent(order.key);
                 }
                 slot.arm(at + timeout);
             };
-            let result = connection.exchange(request, order.step.keep(), slot, on_sent).await;
-            progress.written += connection.meter.written();
-            progress.read += connection.meter.read();
+            let result = connection.exchange(request, slot, on_sent).await;
+            let meter = connection.meter;
+            progress.written += meter.written;
+            progress.read += meter.read;
+            progress.first_byte = meter.first_byte;
+            progress.last_read = meter.last_read;
             match result {
                 Ok(answer) => {
                     if drain.is_none() {
@@ -206,7 +210,7 @@ impl Shop {
                 }
                 // The server closed an idle connection just as it was taken up again: that is no
                 // failure of this request. A fresh connection is never tried twice.
-                Err(Failure::Error(ErrorKind::Reset)) if reused && connection.meter.read() == 0 => {
+                Err(Failure::Error(ErrorKind::Reset)) if reused && meter.read == 0 => {
                 }
                 Err(failure) => return Err(failure),
             }
@@ -227,7 +231,8 @@ impl Shop {
         {
             session.take_cookies(&answer.headers, host, path);
         }
-        let mut end = Ended { status: Some(status), ..Ended::at(self.clock.now()) };
+        let at = progress.last_read.unwrap_or_else(|| self.clock.now());
+        let mut end = Ended { status: Some(status), ..Ended::at(at) };
         let next = (order.follows && (300..400).contains(&status))
             .then(|| {
                 step.redirected(order.made, status, answer.headers.get(LOCATION)?.to_str().ok()?)
@@ -291,25 +296,18 @@ impl Shop {
     }
 
     /// An open connection: the user's own, or the one that became idle last.
-    async fn find(&self, own: &mut Option<Connection>) -> Option<Connection> {
-        poll_fn(|cx| {
-            let mut found = own.take();
-            loop {
-                match found {
-                    Some(mut connection) => {
-                        if connection.is_usable(cx) {
-                            return Poll::Ready(Some(connection));
-                        }
-                        found = None;
-                    }
-                    None => match self.idle.borrow_mut().pop() {
-                        Some(connection) => found = Some(connection),
-                        None => return Poll::Ready(None),
-                    },
-                }
+    fn find(&self, own: &mut Option<Connection>) -> Option<Connection> {
+        if own.as_ref().is_some_and(Connection::is_usable) {
+            return own.take();
+        }
+        *own = None;
+        let mut idle = self.idle.borrow_mut();
+        while let Some(connection) = idle.pop() {
+            if connection.is_usable() {
+                return Some(connection);
             }
-        })
-        .await
+        }
+        None
     }
 
     /// Keeps a connection for whoever comes next.
@@ -323,9 +321,8 @@ impl Shop {
     /// Gives up idle connections that the server has closed or that nobody wanted for long.
     pub(super) fn prune(&self) {
         let now = self.clock.now();
-        let mut cx = Context::from_waker(Waker::noop());
-        self.idle.borrow_mut().retain_mut(|connection| {
-            now.since(connection.idle_since) < IDLE_MAX && connection.is_usable(&mut cx)
+        self.idle.borrow_mut().retain(|connection| {
+            now.since(connection.idle_since) < IDLE_MAX && connection.is_usable()
         });
     }
 }

@@ -1,13 +1,11 @@
 //! One request's body on its way: stretches of shared bytes, sent as fast as wanted.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A slow body is sent in pieces of this time's worth.
@@ -99,14 +97,12 @@ impl Payload {
     }
 }
 
-impl HttpBody for Payload {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+impl Payload {
+    /// The next piece, when its time has come; none after the last.
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.stretches.is_empty() {
+            return Poll::Ready(None);
+        }
         let most = match &mut self.pace {
             None => u64::MAX,
             Some(pace) => {
@@ -116,37 +112,30 @@ impl HttpBody for Payload {
                 pace.bytes_per_beat
             }
         };
-        Poll::Ready(self.next_chunk(most).map(|chunk| Ok(Frame::data(chunk))))
+        Poll::Ready(self.next_chunk(most))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.stretches.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.chunked { SizeHint::default() } else { SizeHint::with_exact(self.left()) }
+    /// Whether it is sent in chunks, without telling its length.
+    pub(super) const fn is_chunked(&self) -> bool {
+        self.chunked
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::BodyExt;
 
     #[tokio::test]
     async fn a_slow_body_takes_its_time_and_comes_whole() {
         let bytes = Bytes::from(vec![7; 1000]);
         let began = Instant::now();
-        let whole = Payload::whole(bytes.clone()).slowly(5_000).collect().await.unwrap();
-        assert_eq!(whole.to_bytes(), bytes);
+        let mut payload = Payload::whole(bytes.clone()).slowly(5_000);
+        let mut whole = Vec::new();
+        while let Some(chunk) = std::future::poll_fn(|cx| payload.poll_chunk(cx)).await {
+            whole.extend_from_slice(&chunk);
+        }
+        assert_eq!(whole, bytes);
         let took = began.elapsed();
         assert!((170..400).contains(&took.as_millis()), "{took:?}");
-    }
-
-    #[test]
-    fn chunks_hide_the_length() {
-        let payload = Payload::whole(Bytes::from_static(b"abc"));
-        assert_eq!(payload.size_hint().exact(), Some(3));
-        assert_eq!(payload.in_chunks().size_hint().exact(), None);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use serde_json_path::JsonPath;
 
 use crate::event::ErrorKind;
-use crate::load::socket::Totals;
+use crate::load::socket::Wire;
 use crate::plan;
 
 /// The largest body that is kept to be looked at.
@@ -40,29 +40,29 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Kept {
     bytes: Vec<u8>,
-    totals: Rc<Totals>,
+    wire: Rc<Wire>,
     /// Whether it was too large to be kept whole.
     cut_off: bool,
 }
 
 impl Kept {
-    pub(super) fn new(totals: &Rc<Totals>) -> Self {
-        Self { bytes: Vec::new(), totals: Rc::clone(totals), cut_off: false }
+    pub(super) fn new(wire: &Rc<Wire>) -> Self {
+        Self { bytes: Vec::new(), wire: Rc::clone(wire), cut_off: false }
     }
 
     pub(super) fn push(&mut self, data: &[u8]) {
-        let all = self.totals.kept.get() + data.len();
+        let all = self.wire.kept.get() + data.len();
         self.cut_off |= self.bytes.len() + data.len() > KEPT_MAX || all > KEPT_ALL_MAX;
         if !self.cut_off {
             self.bytes.extend_from_slice(data);
-            self.totals.kept.set(all);
+            self.wire.kept.set(all);
         }
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.totals.kept.set(self.totals.kept.get() - self.bytes.len());
+        self.wire.kept.set(self.wire.kept.get() - self.bytes.len());
     }
 }
 

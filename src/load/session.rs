@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use cookie_store::{CookieStore, RawCookie};
-use hyper::Request;
-use hyper::header::{COOKIE, HOST, HeaderMap, HeaderValue, SET_COOKIE};
+use hyper::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use url::Url;
 
-use crate::load::payload::Payload;
 use crate::load::template::Values;
 
 /// Cookies that one user keeps, at most, as browsers do for one host.
@@ -34,19 +32,15 @@ impl Session {
         Arc::make_mut(&mut self.values)
     }
 
-    /// Puts the cookies that belong there on a request.
-    pub(super) fn add_cookies(&self, request: &mut Request<Payload>) {
-        let Some(cookies) = &self.cookies else { return };
-        let Some(url) = url(request.headers(), request.uri().path()) else { return };
+    /// The cookies that belong to a request, as the value of its header.
+    pub(super) fn cookies(&self, host: Option<&HeaderValue>, path: &str) -> Option<HeaderValue> {
+        let cookies = self.cookies.as_ref()?;
+        let url = url_of(host?, path)?;
         let pairs: Vec<String> = cookies
             .get_request_values(&url)
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        if !pairs.is_empty()
-            && let Ok(value) = HeaderValue::try_from(pairs.join("; "))
-        {
-            request.headers_mut().append(COOKIE, value);
-        }
+        if pairs.is_empty() { None } else { HeaderValue::try_from(pairs.join("; ")).ok() }
     }
 
     /// Keeps the cookies that an answer sets.
@@ -64,10 +58,6 @@ impl Session {
             }
         }
     }
-}
-
-fn url(headers: &HeaderMap, path: &str) -> Option<Url> {
-    url_of(headers.get(HOST)?, path)
 }
 
 /// The target is trusted like an encrypted one, as browsers trust localhost: else services that
@@ -89,11 +79,8 @@ mod tests {
     }
 
     fn sent(session: &Session, path: &str) -> Option<String> {
-        let mut request = Request::new(Payload::default());
-        *request.uri_mut() = path.parse().unwrap();
-        request.headers_mut().insert(HOST, HeaderValue::from_static("127.0.0.1:8080"));
-        session.add_cookies(&mut request);
-        Some(request.headers().get(COOKIE)?.to_str().unwrap().to_owned())
+        let host = HeaderValue::from_static("127.0.0.1:8080");
+        Some(session.cookies(Some(&host), path)?.to_str().unwrap().to_owned())
     }
 
     #[test]

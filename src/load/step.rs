@@ -11,14 +11,15 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName,
+    HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::http::Error as HttpError;
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Uri};
 use url::{Position, Url};
 
 use crate::load::body::{Drawn, Source};
-use crate::load::connection::Keep;
+use crate::load::connection::{Exchange, Keep};
 use crate::load::draw::Draw;
 use crate::load::error::Error;
 use crate::load::feed::Feeder;
@@ -55,6 +56,8 @@ pub(super) struct Step {
     header_templates: Vec<(HeaderName, Template)>,
     body: Content,
     expect_status: Vec<u16>,
+    /// The head but for cookies and length, where it is the same each time.
+    head: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -240,6 +243,25 @@ impl Scenarios {
     }
 }
 
+/// A request's head without the empty line that ends it.
+fn head(method: &Method, uri: &Uri, headers: &HeaderMap) -> Vec<u8> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut head = format!("{method} {path} HTTP/1.1\r\n").into_bytes();
+    // RFC 9110, 7.2: the host comes first.
+    let host = headers.get(HOST).map(|value| (&HOST, value));
+    let others = headers.iter().filter(|(name, _)| *name != HOST);
+    for (name, value) in host.into_iter().chain(others) {
+        push_header(&mut head, name.as_str(), value);
+    }
+    head
+}
+
+fn push_header(head: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+}
+
 fn gzip(bytes: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("writing to memory never fails");
@@ -335,7 +357,12 @@ impl Step {
         } else {
             Path::Fixed(Uri::try_from(&plan.path)?)
         };
+        let head = match &path {
+            Path::Fixed(uri) if header_templates.is_empty() => head(&method, uri, &headers),
+            _ => Vec::new(),
+        };
         Ok(Self {
+            head,
             id: plan.id,
             label: plan.label.clone(),
             think: plan.think,
@@ -384,29 +411,41 @@ impl Step {
         }
     }
 
-    pub(super) fn request(&self, made: &Made) -> Request<Payload> {
-        let (method, uri, headers, mut payload) = match made {
+    /// Writes a request's head into `out`, and gives what is to be exchanged after it.
+    pub(super) fn request(
+        &self,
+        made: &Made,
+        cookies: Option<&HeaderValue>,
+        out: &mut Vec<u8>,
+    ) -> Exchange {
+        let (method, headers, mut payload) = match made {
             Made::Drawn(drawn) => {
-                let Path::Fixed(uri) = &self.path else {
-                    unreachable!("a templated path is always rendered")
-                };
-                (&self.method, uri, &self.headers, self.drawn_content(*drawn))
+                out.extend_from_slice(&self.head);
+                (&self.method, &self.headers, self.drawn_content(*drawn))
             }
             Made::Rendered(made) => {
-                (&made.method, &made.uri, &made.headers, self.content(&made.body))
+                out.extend_from_slice(&head(&made.method, &made.uri, &made.headers));
+                (&made.method, &made.headers, self.content(&made.body))
             }
         };
+        if let Some(cookies) = cookies {
+            push_header(out, COOKIE.as_str(), cookies);
+        }
+        let left = payload.left();
         if self.transfer.chunked {
             payload = payload.in_chunks();
+            if !headers.contains_key(TRANSFER_ENCODING) {
+                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            }
+        } else if left > 0 && !headers.contains_key(CONTENT_LENGTH) {
+            // Writing to memory never fails.
+            let _ = write!(out, "content-length: {left}\r\n");
         }
+        out.extend_from_slice(b"\r\n");
         if let Some(rate) = self.transfer.upload_rate {
             payload = payload.slowly(rate);
         }
-        let mut request = Request::new(payload);
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = uri.clone();
-        *request.headers_mut() = headers.clone();
-        request
+        Exchange { payload, bodiless: method == Method::HEAD, keep: self.keep() }
     }
 
     /// The request that a redirect asks for; none where it leads to another host.

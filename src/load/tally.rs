@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::clock::Moment;
 use crate::event::{Counts, ErrorKind, Histogram, StepFlow};
-use crate::load::socket::Totals;
+use crate::load::socket::Wire;
 
 /// The sums of one step in one phase. Memory is kept from window to window.
 #[derive(Debug, Default)]
@@ -126,13 +126,13 @@ pub(super) struct Tally {
     spare: Vec<StepTally>,
     counts: Counts,
     live: Vec<StepFlow>,
-    totals: Rc<Totals>,
+    wire: Rc<Wire>,
     written: u64,
     read: u64,
 }
 
 impl Tally {
-    pub(super) fn new(phases: usize, steps: usize, totals: Rc<Totals>) -> Self {
+    pub(super) fn new(phases: usize, steps: usize, wire: Rc<Wire>) -> Self {
         let live = (0..steps).map(|step| StepFlow {
             step: u16::try_from(step).expect("steps are counted by u16"),
             sent: 0,
@@ -146,7 +146,7 @@ impl Tally {
             spare: Vec::new(),
             counts: Counts::default(),
             live: live.collect(),
-            totals,
+            wire,
             written: 0,
             read: 0,
         }
@@ -235,7 +235,7 @@ impl Tally {
     /// Ends the window of the timeline.
     pub(super) fn cut_flow(&mut self) -> Flow {
         let mut counts = std::mem::take(&mut self.counts);
-        let (written, read) = (self.totals.written.get(), self.totals.read.get());
+        let (written, read) = (self.wire.written.get(), self.wire.read.get());
         counts.bytes_sent = written - self.written;
         counts.bytes_received = read - self.read;
         (self.written, self.read) = (written, read);
@@ -277,7 +277,7 @@ mod tests {
     const KEY: Key = Key { phase: 1, step: 2 };
 
     fn tally() -> Tally {
-        Tally::new(2, 3, Rc::new(Totals::default()))
+        Tally::new(2, 3, Rc::new(Wire::default()))
     }
 
     fn end(error: Option<ErrorKind>) -> End {

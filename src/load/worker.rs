@@ -21,7 +21,7 @@ use crate::load::deadline::Deadlines;
 use crate::load::drive::{Gate, Iterations, Load, drive_closed, drive_open, let_go, set_up};
 use crate::load::exchange::Shop;
 use crate::load::pace::Pacer;
-use crate::load::socket::Totals;
+use crate::load::socket::Wire;
 use crate::load::step::{Common, Scenarios};
 use crate::load::tally::{Tallies, Tally};
 use crate::load::template::Shared;
@@ -124,7 +124,7 @@ fn enter(endpoint: &Endpoint) -> Result<(), Error> {
 
 impl Worker {
     fn new(setup: Setup, scenarios: Scenarios) -> Self {
-        let totals = Rc::new(Totals::default());
+        let wire = Rc::new(Wire::default());
         let (max, workers) = (setup.traffic.max_in_flight, setup.workers as usize);
         let shop = Shop {
             clock: setup.clock.clone(),
@@ -140,10 +140,10 @@ impl Worker {
             tally: RefCell::new(Tally::new(
                 setup.phases.len(),
                 scenarios.steps(),
-                Rc::clone(&totals),
+                Rc::clone(&wire),
             )),
             scenarios,
-            totals,
+            wire,
             shared: RefCell::default(),
             at_work: RefCell::default(),
             parked: RefCell::default(),
@@ -178,9 +178,9 @@ impl Worker {
                 _ = sweeps.tick() => self.shop.deadlines.sweep(self.shop.clock.now()),
             }
         };
-        let (totals, steps) = (Rc::clone(&self.shop.totals), self.shop.scenarios.steps());
-        totals.forget();
-        self.shop.tally.replace(Tally::new(self.setup.phases.len(), steps, totals));
+        let (wire, steps) = (Rc::clone(&self.shop.wire), self.shop.scenarios.steps());
+        wire.forget();
+        self.shop.tally.replace(Tally::new(self.setup.phases.len(), steps, wire));
         // Nobody else sets it.
         let _ = self.setup.shared.set(captured);
         Ok(())
