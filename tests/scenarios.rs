@@ -107,7 +107,7 @@ fn each_mistake_is_told() {
         (phase("").replace("1s", "18446744073709551615s"), "longer than a year"),
         (phase("rate = 5\n[[phase]]\nname = \"p\"\nfor = \"1s\""), "two phases are called `p`"),
         ("[[phase]]\nname = \"p\"\nrate = 5\nfor = \"1s\"".to_owned(), "there is no scenario"),
-        (step("capture = { id = \"jso:$.id\" }"), "XXX"),
+        (step("capture = { id = \"jso:$.id\" }"), "`jso:$.id`"),
         (step("body = { file = \"none.json\" }"), "failed to read the body file"),
         (step("body = { size = { p50 = \"2KiB\", p99 = \"1KiB\" } }"), "smaller than a lower one"),
         (step("body = { text = \"a\", json = { b = 1 } }"), "exactly one content"),

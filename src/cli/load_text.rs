@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::analysis::{Findings, Verdict};
 use crate::clock::Moment;
 use crate::event::{Counts, ErrorKind, Event, GeneratorReport, Histogram, What};
-use crate::units::Bytes;
+use crate::units::{Bytes, Human};
 
 /// Bars of the histogram, and how wide they are at most.
 const BARS: u32 = 10;
@@ -73,7 +74,7 @@ impl Account {
         let times = &self.duration_us;
         let ended = float(self.counts.ended);
         writeln!(text, "Summary:")?;
-        writeln!(text, "  Total:        {:.4} secs", self.seconds())?;
+        writeln!(text, "  Total:        {}", seconds(Some(self.seconds() * 1e6)))?;
         for (name, us) in [("Slowest", times.max()), ("Fastest", times.min())] {
             writeln!(text, "  {:<13} {}", format!("{name}:"), seconds(us.map(float)))?;
         }
@@ -105,8 +106,8 @@ impl Account {
         for (number, count) in (1..).zip(bars) {
             let upper = if number == u64::from(BARS) { max } else { min + width * number };
             let bar = "■".repeat(usize::try_from(count * BAR_WIDTH / most).unwrap_or(0));
-            let line = format!("  {:.4} [{count}]", float(upper) / 1e6);
-            writeln!(text, "{line:<22} |{bar}")?;
+            let line = format!("  {:>8} [{count}]", seconds(Some(float(upper))));
+            writeln!(text, "{line:<21} |{bar}")?;
         }
         Ok(())
     }
@@ -189,9 +190,10 @@ fn judgement(text: &mut String, findings: &Findings) -> std::fmt::Result {
     Ok(())
 }
 
-/// Microseconds in seconds, as hey prints them.
+/// Microseconds in a unit that leaves something to see: most services here answer in less than the
+/// tenth of a millisecond that hey stops at.
 fn seconds(us: Option<f64>) -> String {
-    us.map_or_else(|| "–".to_owned(), |us| format!("{:.4} secs", us / 1e6))
+    us.map_or_else(|| "–".to_owned(), |us| Human(Duration::from_secs_f64(us / 1e6)).to_string())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
