@@ -29,6 +29,7 @@
 //! |---|---|
 //! | [`units`] | sizes, limits, rates, percentages, durations: parsed and printed |
 //! | [`clock`] | one monotonic clock, anchored once to wall time; driven by hand in tests |
+//! | [`logs`] | pure parsers of recorded traffic: access logs, JSON lines, HTTP Archives |
 //! | [`event`] | the one vocabulary that producers send, recordings hold and the analysis reads |
 //! | [`scenario`] | TOML → checked scenario, with every fault at once and its place |
 //! | [`plan`] | what will happen: target, phases, steps, arrival schedules, rules, budgets |
@@ -71,6 +72,7 @@ pub mod helper;
 pub mod judge;
 pub mod live;
 pub mod load;
+pub mod logs;
 pub mod plan;
 pub mod record;
 pub mod report;

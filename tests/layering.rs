@@ -13,6 +13,7 @@ use syn::visit::{self, Visit};
 const TABLE: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("clock", &["units"]),
+    ("logs", &[]),
     ("event", &["units", "clock"]),
     ("scenario", &["units"]),
     ("plan", &["units", "scenario"]),
