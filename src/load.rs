@@ -43,7 +43,6 @@ mod worker;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,7 +55,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::{Clock, Moment};
 use crate::event::{Event, GeneratorPath, GeneratorReport};
 use crate::load::collect::Collector;
-use crate::load::drive::Iterations;
+use crate::load::drive::Quota;
 use crate::load::worker::{Command, Setup};
 use crate::plan::{LoadModel, PhasePlan, Plan, TrafficPlan};
 
@@ -137,7 +136,7 @@ impl Engine {
         let (spent, endpoint) = (Arc::new(spent), Arc::new(endpoint));
         let common = step::Common::new(&job.traffic);
         let shared = Arc::default();
-        let iterations = iterations(&job.phases);
+        let quotas = quotas(&job.phases);
         let (ready, is_ready) = sync_channel(workers);
         let (mut threads, mut commands, mut emptied) = (Vec::new(), Vec::new(), Vec::new());
         for worker in (0_u32..).take(workers) {
@@ -153,7 +152,7 @@ impl Engine {
                 phases: Arc::clone(&job.phases),
                 common: common.clone(),
                 endpoint: Arc::clone(&endpoint),
-                iterations: iterations.clone(),
+                quotas: quotas.clone(),
                 commands: commands_seen,
                 handovers: handovers.clone(),
                 emptied: emptied_seen,
@@ -262,11 +261,9 @@ fn await_all(answers: &Receiver<Result<(), Error>>, count: usize) -> Result<(), 
 }
 
 /// The counters of loads with a bound of iterations, shared by all workers.
-fn iterations(phases: &[PhasePlan]) -> Vec<Vec<Option<Iterations>>> {
+fn quotas(phases: &[PhasePlan]) -> Vec<Vec<Option<Quota>>> {
     let of_load = |model: &LoadModel| match model {
-        LoadModel::Closed { iterations: Some(bound), .. } => {
-            Some(Iterations { begun: Arc::new(AtomicU64::new(0)), bound: *bound })
-        }
+        LoadModel::Closed { iterations: Some(bound), .. } => Some(Quota::new(*bound)),
         _ => None,
     };
     let of_phase =

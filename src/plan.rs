@@ -26,15 +26,15 @@ pub use target::{
     SamplingPlan, StartupPlan, StopPlan, TargetLimits, TargetPlan, TargetSource,
 };
 pub use traffic::{
-    Arrivals, Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, Piece, RateStage,
-    ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, Think, TrafficPlan, UserStage,
+    Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, Piece, RateStage,
+    ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, TrafficPlan, UserStage,
 };
 pub use watch::{WATCH_PHASE, WatchPlan};
 
 /// What the plan takes from the scenario as it is.
 pub use crate::scenario::{
-    Capture, Check, Constants, Extract, Feed, FeedOrder, Reply, Shape, ShapeKind, Test, Transfer,
-    Wanted, is_template,
+    Arrivals, Capture, Check, Constants, Extract, Feed, FeedOrder, Iterations, Reply, Shape,
+    ShapeKind, Test, Think, Transfer, Wanted, is_template,
 };
 
 /// Everything that one run will do.

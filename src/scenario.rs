@@ -9,6 +9,7 @@ mod check;
 mod fault;
 mod flow;
 mod load;
+mod pace;
 mod quick;
 mod reader;
 mod tree;
@@ -23,6 +24,7 @@ pub use flow::{
     Shape, ShapeKind, Step, Test, Transfer, Wanted, is_template,
 };
 pub use load::{Overrides, load, parse};
+pub use pace::{Arrivals, Iterations, Think};
 pub use quick::{QuickSource, QuickTarget};
 pub use tree::Place;
 
@@ -201,8 +203,8 @@ pub enum Pace {
     Open {
         /// From, to, how long.
         stages: Vec<(Rate, Rate, Duration)>,
-        /// Whether arrivals are independent rather than even.
-        poisson: bool,
+        /// How arrivals are spaced.
+        arrivals: Arrivals,
         /// Bursts on top.
         bursts: Vec<Burst>,
     },
@@ -211,7 +213,7 @@ pub enum Pace {
         /// From, to, how long.
         stages: Vec<(u32, u32, Duration)>,
         /// Scenario runs after which the load is done.
-        iterations: Option<u64>,
+        iterations: Option<Iterations>,
     },
 }
 
@@ -224,6 +226,8 @@ pub struct Burst {
     pub form: BurstForm,
     /// Share of the period by which a burst may come early or late.
     pub jitter: f64,
+    /// At which share of its period a burst begins.
+    pub begins: f64,
 }
 
 /// What a burst is.

@@ -183,8 +183,7 @@ fn failures_are_counted_by_kind() {
 #[test]
 fn a_broken_threshold_fails_and_is_named() {
     let (address, _) = server(500, Duration::ZERO);
-    let output =
-        load(&["-n", "20", "--threshold", "http_req_failed: rate<0.01", &url(address)]);
+    let output = load(&["-n", "20", "--threshold", "http_req_failed: rate<0.01", &url(address)]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("http_req_failed rate<0.01: BROKEN"));
 }

@@ -15,8 +15,8 @@ use highwater::event::{
 };
 use highwater::load::{Endpoint, Engine, Job};
 use highwater::plan::{
-    Arrivals, Body, Burst, BurstForm, Constants, LoadModel, LoadPlan, OpenLoad, PhasePlan,
-    RateStage, Reply, ScenarioChoice, ScenarioPlan, Shape, SizePoints, StepPlan, Think,
+    Arrivals, Body, Burst, BurstForm, Constants, Iterations, LoadModel, LoadPlan, OpenLoad,
+    PhasePlan, RateStage, Reply, ScenarioChoice, ScenarioPlan, Shape, SizePoints, StepPlan, Think,
     TrafficPlan, Transfer, UserStage,
 };
 use highwater::units::{Bytes, Rate};
@@ -166,12 +166,15 @@ fn open(per_second: f64, bursts: Vec<Burst>, length: Duration) -> LoadModel {
 }
 
 fn users(count: u32, length: Duration, iterations: Option<u64>) -> LoadModel {
-    LoadModel::Closed { stages: vec![UserStage { from: count, to: count, length }], iterations }
+    LoadModel::Closed {
+        stages: vec![UserStage { from: count, to: count, length }],
+        iterations: iterations.map(Iterations::Shared),
+    }
 }
 
 /// `size` arrivals at once, in the middle of the phase.
 fn burst(size: u64, length: Duration) -> LoadModel {
-    let burst = Burst { every: length, form: BurstForm::Size(size), jitter: 0.0 };
+    let burst = Burst { every: length, form: BurstForm::Size(size), jitter: 0.0, begins: 0.5 };
     open(0.0, vec![burst], length)
 }
 
@@ -466,7 +469,7 @@ async fn users_keep_their_connections_and_iterations_are_shared() {
 async fn users_think_and_a_failed_step_ends_the_run_of_a_scenario() {
     let (to, _) = serve().await;
     let pause = Duration::from_millis(100);
-    let thinking = StepPlan { think: Think { min: pause, max: pause }, ..step(0, "/") };
+    let thinking = StepPlan { think: Think::Between(pause, pause), ..step(0, "/") };
     let steps = vec![thinking, step(1, "/missing"), step(2, "/")];
     let outcome = run(traffic(steps), vec![phase(users(3, SECOND, None), SECOND)], to).await;
     let first = outcome.steps[&0].ended;
@@ -476,10 +479,29 @@ async fn users_think_and_a_failed_step_ends_the_run_of_a_scenario() {
 }
 
 #[tokio::test]
+async fn each_user_does_its_runs_and_is_done() {
+    let (to, _) = serve().await;
+    let stages = vec![UserStage { from: 1, to: 5, length: SECOND }];
+    let each = LoadModel::Closed { stages, iterations: Some(Iterations::Each(7)) };
+    let began = std::time::Instant::now();
+    let outcome = run(traffic(vec![step(0, "/")]), vec![phase(each, 10 * SECOND)], to).await;
+    assert_eq!((outcome.total.ended, outcome.total.failed), (35, 0));
+    assert!(began.elapsed() < 5 * SECOND, "the phase is over when all are done");
+}
+
+#[tokio::test]
+async fn paced_users_keep_their_beat_whatever_the_answers_take() {
+    let (to, _) = serve().await;
+    let paced = StepPlan { think: Think::Paced(SECOND / 10), ..step(0, "/slow") };
+    let outcome = run(traffic(vec![paced]), vec![phase(users(3, SECOND, None), SECOND)], to).await;
+    assert!((29..=30).contains(&outcome.total.due), "{}", outcome.total.due);
+}
+
+#[tokio::test]
 async fn later_steps_of_an_arrival_are_due_when_the_one_before_has_ended() {
     let (to, _) = serve().await;
     let pause = Duration::from_millis(20);
-    let second = StepPlan { think: Think { min: pause, max: pause }, ..step(1, "/") };
+    let second = StepPlan { think: Think::Between(pause, pause), ..step(1, "/") };
     let plan = traffic(vec![step(0, "/slow"), second]);
     let outcome = run(plan, vec![phase(burst(30, SECOND), SECOND)], to).await;
     assert_eq!((outcome.steps[&0].ended, outcome.steps[&1].ended), (30, 30));

@@ -1,8 +1,9 @@
 //! Scenarios as people write them: what is right compiles, what is wrong is told with its place.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use highwater::plan::Plan;
+use highwater::plan::{LoadModel, Plan, Schedule};
 use highwater::scenario::Overrides;
 use proptest::prelude::*;
 
@@ -95,6 +96,22 @@ fn each_mistake_is_told() {
         (phase("rate = 5\niterations = 5"), "counts what users do"),
         (phase("users = 5\narrivals = \"poisson\""), "`arrivals` spaces a `rate`"),
         (phase("rate = 1e300"), "is too high"),
+        (phase("rate = 5\narrivals = \"sometimes\""), "`arrivals` can't be `sometimes`"),
+        (phase("rate = 5\narrivals = { pareto = 1 }"), "1 is not between 1.05 and 10"),
+        (phase("rate = 5\narrivals = { gamma = 2 }"), "unknown key `gamma`"),
+        (phase("rate = 5\non = \"1s\""), "on and off by turns: say both"),
+        (
+            phase("rate = { to = 5 }\non = \"1s\"\noff = \"1s\""),
+            "go with one rate that stands still",
+        ),
+        (phase("rate = 5\nsurge = { to = 50, at = \"1s\" }"), "needs `to`, `at` and `for`"),
+        (
+            phase("rate = 5\nsurge = { to = 50, at = \"1s\", for = \"1s\" }"),
+            "is not over when its load is",
+        ),
+        (phase("users = 5\niterations = { all = 5 }"), "`iterations` has no `each`"),
+        (step("think = { mean = \"1s\", pace = \"1s\" }"), "`think` says no pause"),
+        (step("think = { median = \"1s\", sigma = -1 }"), "`sigma` is not between"),
         (target("base = \"debian\""), "`base` goes with"),
         (target("tmpfs = [\"scratch\"]"), "no absolute path"),
         (target("ready = { status = 200 }"), "`status` goes with `http` only"),
@@ -125,6 +142,39 @@ fn each_mistake_is_told() {
         let flat = rendered.replace("\n  │ ", " ").replace("\n    ", " ");
         assert!(flat.contains(expected), "`{expected}` is not in:\n{rendered}\nfor:\n{rest}");
     }
+}
+
+#[test]
+fn loads_are_shaped_as_written() {
+    let phase = |keys: &str| {
+        let text = with_target(&format!("{STEP}[[phase]]\nname = \"p\"\nfor = \"60s\"\n{keys}\n"));
+        let plan = Plan::parse(Path::new("/fixtures/highwater.toml"), &text, &Overrides::default());
+        let plan = plan.unwrap_or_else(|faults| panic!("{faults:?}"));
+        plan.phases[0].loads[0].model.clone()
+    };
+    let count = |keys: &str| match phase(keys) {
+        LoadModel::Open(open) => Schedule::new(&open, Duration::from_secs(60), 1).count(),
+        LoadModel::Closed { .. } => panic!("{keys} is open"),
+    };
+    assert_eq!(count("rate = 10"), 600);
+    assert_eq!(count("rate = 10\non = \"5s\"\noff = \"10s\""), 200);
+    // 50 s at 10/s, 10 s at 100/s.
+    assert_eq!(count("rate = 10\nsurge = { to = 100, at = \"20s\", for = \"10s\" }"), 1500);
+    // Rising and falling, it is half-way on average: 40 s at 10/s, 10 s at 100/s, 10 s at 55/s.
+    let slow = "rise = \"4s\", fall = \"6s\"";
+    let slow = format!("rate = 10\nsurge = {{ to = 100, at = \"20s\", for = \"10s\", {slow} }}");
+    assert_eq!(count(&slow), 1950);
+    for keys in
+        ["arrivals = \"pareto\"", "arrivals = { lognormal = 1.2 }", "arrivals = \"poisson\""]
+    {
+        let close = count(&format!("rate = 100\n{keys}"));
+        assert!((4000..8000).contains(&close), "{keys}: {close}");
+    }
+    let each = phase("users = 3\niterations = { each = 4 }");
+    assert!(matches!(
+        each,
+        LoadModel::Closed { iterations: Some(highwater::plan::Iterations::Each(4)), .. }
+    ));
 }
 
 #[test]

@@ -21,17 +21,18 @@ use super::{Exit, Fault};
 use crate::clock::Clock;
 use crate::event::{ReleaseBuild, RunFacts};
 use crate::plan::{
-    Arrivals, Body, Budget, Constants, LOAD_PHASE, LoadModel, LoadPlan, LoadRunPlan, MetricKind,
-    OpenLoad, PhasePlan, RateStage, Reply, Rule, ScenarioChoice, ScenarioPlan, StepPlan, Think,
-    TrafficPlan, Transfer, UserStage, is_template,
+    Arrivals, Body, Budget, Constants, Iterations, LOAD_PHASE, LoadModel, LoadPlan, LoadRunPlan,
+    MetricKind, OpenLoad, PhasePlan, RateStage, Reply, Rule, ScenarioChoice, ScenarioPlan,
+    StepPlan, Think, TrafficPlan, Transfer, UserStage, is_template,
 };
 use crate::record::{Header, Recorder, RunDirectory};
 use crate::runtime::bare_host_facts;
 use crate::session::{LoadRun, StopSignal};
-use crate::units::Rate;
 
 /// How many requests there are where nothing says, as in hey.
 const REQUESTS: u64 = 200;
+/// The most requests in flight at once in an open loop.
+const IN_FLIGHT: usize = 10_000;
 /// The longest that a run may take, and a request without a timeout.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the target may take to accept the first connection.
@@ -157,7 +158,7 @@ fn facts() -> RunFacts {
 
 fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
     let step = step(options, url)?;
-    let (model, length, in_flight) = model(options)?;
+    let (model, length) = model(options)?;
     let timeout = if options.timeout.is_zero() { LONGEST } else { options.timeout };
     Ok(LoadRunPlan {
         name: LOAD_PHASE.to_owned(),
@@ -165,7 +166,7 @@ fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
             seed: 1,
             timeout,
             drain: timeout,
-            max_in_flight: in_flight,
+            max_in_flight: IN_FLIGHT,
             scenarios: vec![ScenarioPlan {
                 name: LOAD_PHASE.to_owned(),
                 weight: 1,
@@ -191,30 +192,21 @@ fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
     })
 }
 
-/// How requests are paced, for how long, and how many may be in flight.
-fn model(options: &Load) -> Result<(LoadModel, Duration, usize), Fault> {
-    let users = usize::try_from(options.connections).unwrap_or(usize::MAX);
+/// How requests are paced, and for how long.
+fn model(options: &Load) -> Result<(LoadModel, Duration), Fault> {
     let counted = options.duration.is_none();
-    let each = options.limit.map(|limit| limit.as_per_second() * f64::from(options.connections));
-    let rate = match (options.rate, each) {
-        (Some(rate), _) => Some((rate, 10_000)),
-        // What is limited on each connection is limited in all, with one request on each.
-        (None, Some(each)) => Rate::per_second(each).ok().map(|rate| (rate, users)),
-        (None, None) => None,
-    };
-    let Some((rate, in_flight)) = rate else {
+    let Some(rate) = options.rate else {
         let length = options.duration.unwrap_or(LONGEST);
         let users = options.connections;
         let model = LoadModel::Closed {
             stages: vec![UserStage { from: users, to: users, length }],
-            iterations: counted.then(|| options.requests.unwrap_or(REQUESTS)),
+            iterations: counted.then(|| Iterations::Shared(options.requests.unwrap_or(REQUESTS))),
         };
-        return Ok((model, length, 10_000));
+        return Ok((model, length));
     };
     let per_second = rate.as_per_second();
     if per_second <= 0.0 {
-        let help = "such as `--rate 500`, or `--rate 30/min`";
-        return Err(Fault::plain(Exit::BadUse, "a rate of 0 sends nothing", help));
+        return Err(sends_nothing());
     }
     let length = options.duration.unwrap_or_else(|| {
         #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 requests")]
@@ -229,7 +221,7 @@ fn model(options: &Load) -> Result<(LoadModel, Duration, usize), Fault> {
         },
         bursts: Vec::new(),
     });
-    Ok((model, length, in_flight))
+    Ok((model, length))
 }
 
 fn step(options: &Load, url: &Url) -> Result<StepPlan, Fault> {
@@ -252,8 +244,22 @@ fn step(options: &Load, url: &Url) -> Result<StepPlan, Fault> {
         expect_status: Vec::new(),
         reply: Reply::default(),
         transfer: Transfer::default(),
-        think: Think::default(),
+        think: pause(options)?,
     })
+}
+
+/// A limit on each connection is the least time from one of its requests to the next.
+fn pause(options: &Load) -> Result<Think, Fault> {
+    let Some(limit) = options.limit else { return Ok(Think::None) };
+    match Duration::try_from_secs_f64(1.0 / limit.as_per_second()) {
+        Ok(every) => Ok(Think::Paced(every)),
+        Err(_) => Err(sends_nothing()),
+    }
+}
+
+fn sends_nothing() -> Fault {
+    let help = "such as `--rate 500`, or `-q 30/min`";
+    Fault::plain(Exit::BadUse, "a rate of 0 sends nothing", help)
 }
 
 fn body(options: &Load) -> Result<Body, Fault> {

@@ -22,7 +22,7 @@ use crate::load::session::Session;
 use crate::load::step::{Scenario, Step};
 use crate::load::tally::Key;
 use crate::load::template::Shared;
-use crate::plan::{OpenLoad, ScenarioChoice, Schedule, Think, UserCurve};
+use crate::plan::{Iterations, OpenLoad, ScenarioChoice, Schedule, Think, UserCurve};
 
 /// Arrivals that are behind time let other tasks run after so many.
 const BATCH: u32 = 32;
@@ -39,6 +39,11 @@ pub(super) struct Gate {
 }
 
 impl Gate {
+    /// A gate whose end is known; it may still be closed earlier.
+    pub(super) fn until(end: Moment) -> Self {
+        Self { end: Cell::new(Some(end)), closed: Notify::new() }
+    }
+
     /// Sets the end; what was due before it still counts, however late.
     pub(super) fn close(&self, end: Moment) {
         let end = self.end.get().map_or(end, |earlier| earlier.min(end));
@@ -106,10 +111,18 @@ impl Load {
     }
 
     /// Waits out a step's pause; gives when the step is due, unless the phase is over by then.
-    async fn think(&self, from: Moment, think: Think, draw: &mut Draw) -> Option<Moment> {
-        let due = from + draw.between(think.min, think.max);
-        // `from` is now, but for the time that a few lines take.
-        let pause = due.since(from);
+    async fn think(&self, think: Think, session: &mut Session, draw: &mut Draw) -> Option<Moment> {
+        let now = self.shop.clock.now();
+        let due = match think {
+            Think::None => now,
+            Think::Paced(every) => {
+                let due = session.paced.map_or(now, |before| now.max(before + every));
+                session.paced = Some(due);
+                due
+            }
+            drawn => now + drawn.at(draw.unit()),
+        };
+        let pause = due.since(now);
         if pause.is_zero() {
             return self.gate.is_open_at(due).then_some(due);
         }
@@ -247,14 +260,14 @@ impl Run<'_> {
         let (load, shop) = (self.load, &self.load.shop);
         match &mut self.kind {
             RunKind::User => {
-                load.think(shop.clock.now(), step.think, self.draw).await?;
+                load.think(step.think, self.session, self.draw).await?;
                 shop.admit_user(load.key(step));
                 Some(None)
             }
             RunKind::Arrival { admitted } => match admitted.take() {
                 Some(due) => Some(Some(due)),
                 None => {
-                    let due = load.think(shop.clock.now(), step.think, self.draw).await?;
+                    let due = load.think(step.think, self.session, self.draw).await?;
                     shop.admit(load.key(step)).then_some(Some(due))
                 }
             },
@@ -351,28 +364,50 @@ fn leave(load: Rc<Load>, number: usize, mut session: Session, mut draw: Draw) {
     });
 }
 
-/// Scenario runs that all users of a load, in all workers, may still begin.
+/// Scenario runs that the users of a load may begin.
 #[derive(Debug, Clone)]
-pub(super) struct Iterations {
-    pub(super) begun: Arc<AtomicU64>,
-    pub(super) bound: u64,
+pub(super) enum Quota {
+    /// All users together, in all workers.
+    Shared { begun: Arc<AtomicU64>, bound: u64 },
+    /// Each user.
+    Each(u64),
 }
 
-impl Iterations {
-    fn take(&self) -> bool {
-        self.begun.fetch_add(1, Ordering::Relaxed) < self.bound
+impl Quota {
+    pub(super) fn new(iterations: Iterations) -> Self {
+        match iterations {
+            Iterations::Shared(bound) => Self::Shared { begun: Arc::default(), bound },
+            Iterations::Each(bound) => Self::Each(bound),
+        }
     }
+
+    /// Takes a run for a user who has begun so many; tells whether there was one.
+    fn take(&self, begun_by_user: u64) -> bool {
+        match self {
+            Self::Shared { begun, bound } => begun.fetch_add(1, Ordering::Relaxed) < *bound,
+            Self::Each(bound) => begun_by_user < *bound,
+        }
+    }
+}
+
+/// Whether a user is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Absent,
+    /// Perhaps still finishing its scenario.
+    There,
+    /// Has done all its runs.
+    Done,
 }
 
 /// The users of one load in one worker.
 struct Users {
     load: Rc<Load>,
-    iterations: Option<Iterations>,
+    quota: Option<Quota>,
     /// How many of this worker's users are wanted now.
     wanted: Cell<u32>,
     exhausted: Cell<bool>,
-    /// Whether each is there, perhaps still finishing its scenario.
-    there: RefCell<Vec<bool>>,
+    presence: RefCell<Vec<Presence>>,
     left: Notify,
 }
 
@@ -380,26 +415,27 @@ struct Users {
 pub(super) async fn drive_closed(
     load: Rc<Load>,
     curve: UserCurve,
-    iterations: Option<Iterations>,
+    quota: Option<Quota>,
     pacer: Pacer,
 ) {
     let users = Rc::new(Users {
         load: Rc::clone(&load),
-        iterations,
+        quota,
         wanted: Cell::new(0),
         exhausted: Cell::new(false),
-        there: RefCell::new(Vec::new()),
+        presence: RefCell::new(Vec::new()),
         left: Notify::new(),
     });
     let shop = &load.shop;
+    let mine = |all: u32| (all + shop.workers - 1 - shop.worker) / shop.workers;
+    let most = mine(curve.max());
     let mut next = load.start;
     while load.gate.wait(next, pacer.until(next)).await.is_some() {
         let offset = shop.clock.now().since(load.start);
-        if users.exhausted.get() || offset >= load.length {
+        if users.exhausted.get() || users.done() == most || offset >= load.length {
             break;
         }
-        let all = curve.at(offset);
-        users.want((all + shop.workers - 1 - shop.worker) / shop.workers);
+        users.want(mine(curve.at(offset)));
         next = shop.clock.now() + USERS_EVERY;
         let woken = tokio::select! {
             _ = pacer.until(next) => false,
@@ -410,7 +446,7 @@ pub(super) async fn drive_closed(
         }
     }
     users.wanted.set(0);
-    while users.there.borrow().contains(&true) {
+    while users.presence.borrow().contains(&Presence::There) {
         users.left.notified().await;
     }
 }
@@ -418,27 +454,34 @@ pub(super) async fn drive_closed(
 impl Users {
     fn want(self: &Rc<Self>, wanted: u32) {
         self.wanted.set(wanted);
-        let mut there = self.there.borrow_mut();
+        let mut presence = self.presence.borrow_mut();
         let wanted = usize::try_from(wanted).expect("a count of tasks");
-        if there.len() < wanted {
-            there.resize(wanted, false);
+        if presence.len() < wanted {
+            presence.resize(wanted, Presence::Absent);
         }
-        for (number, present) in (0_u32..).zip(&mut there[..wanted]) {
-            if !*present {
-                *present = true;
+        for (number, presence) in (0_u32..).zip(&mut presence[..wanted]) {
+            if *presence == Presence::Absent {
+                *presence = Presence::There;
                 let users = Rc::clone(self);
                 spawn_local(async move {
-                    users.come_and_go(number).await;
-                    users.there.borrow_mut()[number as usize] = false;
+                    let left = users.come_and_go(number).await;
+                    users.presence.borrow_mut()[number as usize] = left;
                     users.left.notify_one();
                 });
             }
         }
     }
 
+    /// How many have done all their runs.
+    fn done(&self) -> u32 {
+        let presence = self.presence.borrow();
+        let done = presence.iter().filter(|presence| **presence == Presence::Done).count();
+        u32::try_from(done).expect("a count of tasks")
+    }
+
     /// A user comes, lives and goes. It may have been at work in the phase before and wait for an
     /// answer still; then it comes when it has that.
-    async fn come_and_go(&self, number: u32) {
+    async fn come_and_go(&self, number: u32) -> Presence {
         let (load, shop) = (&self.load, &self.load.shop);
         let user = u64::from(number) * u64::from(shop.workers) + u64::from(shop.worker);
         let place = (load.number, user);
@@ -449,24 +492,26 @@ impl Users {
             let now = shop.clock.now();
             if load.gate.wait(now, at_work.notified()).await.is_none() {
                 shop.present.set(shop.present.get() - 1);
-                return;
+                return Presence::Absent;
             }
         }
         let gone = Rc::new(Notify::new());
         shop.at_work.borrow_mut().insert(place, Rc::clone(&gone));
-        self.be(number, user).await;
+        let left = self.be(number, user).await;
         shop.at_work.borrow_mut().remove(&place);
         gone.notify_one();
         shop.present.set(shop.present.get() - 1);
+        left
     }
 
     /// One user's life: scenario after scenario, until it is no longer wanted.
-    async fn be(&self, number: u32, user: u64) {
+    async fn be(&self, number: u32, user: u64) -> Presence {
         let load = &self.load;
         let shop = &load.shop;
         let slot = shop.deadlines.slot();
         let mut own = None;
         let mut sessions = BTreeMap::new();
+        let (mut begun, mut left) = (0, Presence::Absent);
         for run in 0.. {
             if number >= self.wanted.get() || !load.gate.is_open_at(shop.clock.now()) {
                 break;
@@ -502,10 +547,12 @@ impl Users {
                 }
                 steps.session.started = true;
             }
-            if self.iterations.as_ref().is_some_and(|iterations| !iterations.take()) {
-                self.exhausted.set(true);
+            if self.quota.as_ref().is_some_and(|quota| !quota.take(begun)) {
+                left = Presence::Done;
+                self.exhausted.set(matches!(self.quota, Some(Quota::Shared { .. })));
                 break;
             }
+            begun += 1;
             if scenario.is_templated {
                 steps.session.values_mut().iteration = run;
             }
@@ -516,6 +563,7 @@ impl Users {
         }
         shop.keep(own);
         self.part(user, sessions);
+        left
     }
 
     async fn pause(&self, pause: Duration) {

@@ -210,8 +210,7 @@ impl Shop {
                 }
                 // The server closed an idle connection just as it was taken up again: that is no
                 // failure of this request. A fresh connection is never tried twice.
-                Err(Failure::Error(ErrorKind::Reset)) if reused && meter.read == 0 => {
-                }
+                Err(Failure::Error(ErrorKind::Reset)) if reused && meter.read == 0 => {}
                 Err(failure) => return Err(failure),
             }
         }

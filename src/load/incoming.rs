@@ -362,10 +362,7 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 1\r\n\r\na",
                 good(200, "a", true, false),
             ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nafterwards",
-                good(200, "a", true, false),
-            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nafterwards", good(200, "a", true, false)),
             (
                 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nlink: a\r\n\r\n\
                  HTTP/1.1 201 Made\r\ncontent-length: 1\r\n\r\na",

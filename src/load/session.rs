@@ -6,6 +6,7 @@ use cookie_store::{CookieStore, RawCookie};
 use hyper::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use url::Url;
 
+use crate::clock::Moment;
 use crate::load::template::Values;
 
 /// Cookies that one user keeps, at most, as browsers do for one host.
@@ -19,12 +20,14 @@ pub(super) struct Session {
     pub(super) values: Arc<Values>,
     /// Whether its first steps were done.
     pub(super) started: bool,
+    /// When its last paced step was due.
+    pub(super) paced: Option<Moment>,
     cookies: Option<Box<CookieStore>>,
 }
 
 impl Session {
     pub(super) fn new(values: Values) -> Self {
-        Self { values: Arc::new(values), started: false, cookies: None }
+        Self { values: Arc::new(values), ..Self::default() }
     }
 
     /// The values, to be changed.

@@ -18,7 +18,7 @@ use crate::clock::{Clock, Moment, nanos};
 use crate::event::Histogram;
 use crate::load::collect::{Account, Handover};
 use crate::load::deadline::Deadlines;
-use crate::load::drive::{Gate, Iterations, Load, drive_closed, drive_open, let_go, set_up};
+use crate::load::drive::{Gate, Load, Quota, drive_closed, drive_open, let_go, set_up};
 use crate::load::exchange::Shop;
 use crate::load::pace::Pacer;
 use crate::load::socket::Wire;
@@ -61,7 +61,7 @@ pub(super) struct Setup {
     pub(super) common: Common,
     pub(super) endpoint: Arc<Endpoint>,
     /// By phase and load.
-    pub(super) iterations: Vec<Vec<Option<Iterations>>>,
+    pub(super) quotas: Vec<Vec<Option<Quota>>>,
     pub(super) commands: UnboundedReceiver<Command>,
     pub(super) handovers: SyncSender<Handover>,
     pub(super) emptied: Receiver<Tallies>,
@@ -265,7 +265,7 @@ impl Worker {
         if let Some(shared) = self.setup.shared.get() {
             self.shop.shared.replace(shared.clone());
         }
-        let gate = Rc::new(Gate::default());
+        let gate = Rc::new(Gate::until(at + plan.length));
         if let Some(earlier) = self.gates[number].replace(Rc::clone(&gate)) {
             earlier.close(at);
         }
@@ -283,8 +283,8 @@ impl Worker {
                 start: at + plan_of_load.start_after,
                 length: plan.length.saturating_sub(plan_of_load.start_after),
             });
-            let iterations = self.setup.iterations[number][index].clone();
-            let drive = self.driver(load, &plan_of_load.model, iterations);
+            let quota = self.setup.quotas[number][index].clone();
+            let drive = self.driver(load, &plan_of_load.model, quota);
             let (at_work, spent) = (Rc::clone(&at_work), Arc::clone(&self.setup.spent));
             spawn_local(async move {
                 drive.await;
@@ -300,7 +300,7 @@ impl Worker {
         &self,
         load: Rc<Load>,
         model: &LoadModel,
-        iterations: Option<Iterations>,
+        quota: Option<Quota>,
     ) -> impl Future<Output = ()> + 'static {
         let pacer = Pacer::new(self.shop.clock.clone());
         let lateness_us = Rc::clone(&self.lateness_us);
@@ -316,7 +316,7 @@ impl Worker {
                     drive_open(load, open, pacer, late).await;
                 }
                 LoadModel::Closed { stages, .. } => {
-                    drive_closed(load, UserCurve::new(&stages), iterations, pacer).await;
+                    drive_closed(load, UserCurve::new(&stages), quota, pacer).await;
                 }
             }
         }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::Exp1;
+use rand_distr::{Distribution, Exp1, LogNormal, Pareto};
 
-use super::{Arrivals, Burst, BurstForm, OpenLoad, RateStage, UserStage};
+use super::{Burst, BurstForm, OpenLoad, RateStage, UserStage};
+use crate::scenario::Arrivals;
 
 /// The due times of an open load as offsets from its start: ascending, and all within its length.
 ///
@@ -111,8 +112,8 @@ impl Spaced {
             // Even arrivals stand in the middle of their share of the integral.
             target: 0.5,
         };
-        if arrivals == Arrivals::Poisson {
-            spaced.target = spaced.random.sample(Exp1);
+        if arrivals != Arrivals::Even {
+            spaced.target = gap(arrivals, &mut spaced.random);
         }
         spaced
     }
@@ -137,11 +138,23 @@ impl Spaced {
         let under = (2.0 * slope).mul_add(rest, from * from).max(0.0);
         let at = (2.0 * rest / (from + under.sqrt())).clamp(0.0, length);
         let at = self.stage_start + at;
-        self.target += match self.arrivals {
-            Arrivals::Even => 1.0,
-            Arrivals::Poisson => self.random.sample(Exp1),
-        };
+        self.target += gap(self.arrivals, &mut self.random);
         Some(at)
+    }
+}
+
+/// The integral of the rate between two arrivals: 1 in the mean, however it is spread.
+fn gap(arrivals: Arrivals, random: &mut ChaCha8Rng) -> f64 {
+    match arrivals {
+        Arrivals::Even => 1.0,
+        Arrivals::Poisson => random.sample(Exp1),
+        // Means: shape × scale / (shape − 1), and exp(µ + σ² / 2).
+        Arrivals::Pareto(shape) => {
+            Pareto::new((shape - 1.0) / shape, shape).map_or(1.0, |gaps| gaps.sample(random))
+        }
+        Arrivals::LogNormal(sigma) => {
+            LogNormal::new(-sigma * sigma / 2.0, sigma).map_or(1.0, |gaps| gaps.sample(random))
+        }
     }
 }
 
@@ -180,20 +193,20 @@ impl Bursts {
         bursts
     }
 
-    /// When the next burst begins: in the middle of its period, give or take the jitter.
+    /// When the next burst begins in its period, give or take the jitter.
     #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 bursts")]
     fn draw_start(&mut self) -> Option<f64> {
         let every = self.burst.every.as_secs_f64();
         if every <= 0.0 {
             return None;
         }
-        let mut middle = self.index as f64 + 0.5;
+        let mut begins = self.index as f64 + self.burst.begins;
         if self.burst.jitter > 0.0 {
             let jitter = self.burst.jitter.min(0.5);
-            middle += self.random.random_range(-jitter..=jitter);
+            begins += self.random.random_range(-jitter..=jitter);
         }
         self.index += 1;
-        let start = (middle * every).max(0.0);
+        let start = (begins * every).max(0.0);
         (start < self.length).then_some(start)
     }
 
@@ -357,8 +370,56 @@ mod tests {
             every: Duration::from_millis(every),
             form,
             jitter,
+            begins: 0.5,
         });
         prop::collection::vec(one, 0..3)
+    }
+
+    fn arrivals() -> impl Strategy<Value = Arrivals> {
+        prop_oneof![
+            Just(Arrivals::Even),
+            Just(Arrivals::Poisson),
+            (1.05..4.0_f64).prop_map(Arrivals::Pareto),
+            (0.1..3.0_f64).prop_map(Arrivals::LogNormal),
+        ]
+    }
+
+    /// Variance over mean of the numbers of arrivals in stretches of a second.
+    fn dispersion(arrivals: Arrivals) -> (f64, f64) {
+        let load = load(vec![stage(100.0, 100.0, 2000.0)], arrivals, vec![]);
+        let mut counts = vec![0.0_f64; 2000];
+        for at in Schedule::new(&load, Duration::from_secs(2000), 3) {
+            counts[usize::try_from(at.as_secs()).unwrap()] += 1.0;
+        }
+        let mean = counts.iter().sum::<f64>() / 2000.0;
+        let variance = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / 2000.0;
+        (mean, variance / mean)
+    }
+
+    #[test]
+    fn heavier_tails_keep_the_rate_and_crowd_more() {
+        let (even, poisson) = (dispersion(Arrivals::Even), dispersion(Arrivals::Poisson));
+        let (log_normal, pareto) =
+            (dispersion(Arrivals::LogNormal(1.5)), dispersion(Arrivals::Pareto(1.5)));
+        assert!((poisson.1 - 1.0).abs() < 0.15, "{poisson:?}");
+        assert!(even.1 < 0.01 && log_normal.1 > 3.0 && pareto.1 > 3.0, "{log_normal:?} {pareto:?}");
+        for (mean, _) in [even, poisson, log_normal, pareto] {
+            assert!((mean - 100.0).abs() < 10.0, "{mean}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_and_off_is_on_first() {
+        let burst = Burst {
+            every: Duration::from_secs(3),
+            form: BurstForm::Rate { rate: rate(10.0), width: Duration::from_secs(1) },
+            jitter: 0.0,
+            begins: 0.0,
+        };
+        let load = load(vec![], Arrivals::Even, vec![burst]);
+        let times: Vec<_> = Schedule::new(&load, Duration::from_secs(7), 1).collect();
+        assert_eq!(times.len(), 30);
+        assert!(times.iter().all(|at| at.as_secs().is_multiple_of(3)), "{times:?}");
     }
 
     proptest! {
@@ -383,10 +444,9 @@ mod tests {
 
         #[test]
         fn schedules_ascend_stay_within_their_length_and_repeat(
-            stages in stages(), bursts in bursts(), poisson: bool, seed: u64,
+            stages in stages(), bursts in bursts(), arrivals in arrivals(), seed: u64,
         ) {
             let length = stages.iter().map(|stage| stage.length).sum::<Duration>().mul_f64(0.9);
-            let arrivals = if poisson { Arrivals::Poisson } else { Arrivals::Even };
             let load = load(stages, arrivals, bursts);
             let times: Vec<_> = Schedule::new(&load, length, seed).collect();
             prop_assert!(times.is_sorted());
@@ -409,8 +469,12 @@ mod tests {
 
     #[test]
     fn the_first_burst_comes_after_half_a_period_and_all_of_it_at_once() {
-        let burst =
-            Burst { every: Duration::from_secs(10), form: BurstForm::Size(500), jitter: 0.0 };
+        let burst = Burst {
+            every: Duration::from_secs(10),
+            form: BurstForm::Size(500),
+            jitter: 0.0,
+            begins: 0.5,
+        };
         let load = load(vec![], Arrivals::Even, vec![burst]);
         let times: Vec<_> = Schedule::new(&load, Duration::from_secs(30), 1).collect();
         assert_eq!(times.len(), 1500);
@@ -425,6 +489,7 @@ mod tests {
             every: Duration::from_secs(2),
             form: BurstForm::Rate { rate: rate(2000.0), width: Duration::from_millis(500) },
             jitter: 0.0,
+            begins: 0.5,
         };
         let load = load(vec![], Arrivals::Even, vec![burst]);
         let times: Vec<_> = Schedule::new(&load, Duration::from_secs(4), 1).collect();

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use super::steps::step_plan;
 use super::{
-    Arrivals, Budget, Burst, BurstForm, CargoBuild, EnvVar, KubernetesPlan, LimitsOutline,
-    LoadModel, LoadPlan, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage,
-    ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, StartupPlan,
-    StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, TrafficPlan,
-    UserStage,
+    Budget, Burst, BurstForm, CargoBuild, EnvVar, KubernetesPlan, LimitsOutline, LoadModel,
+    LoadPlan, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage, ReadyCheck,
+    ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, StartupPlan, StepOutline,
+    StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, TrafficPlan, UserStage,
 };
 use crate::scenario::{self, Fault, Faults, Overrides, RuleFacts, Scenario};
 use crate::units::Limit;
@@ -213,12 +212,12 @@ fn phase(phase: &scenario::Phase) -> PhasePlan {
 
 fn model(pace: &scenario::Pace) -> LoadModel {
     match pace {
-        scenario::Pace::Open { stages, poisson, bursts } => LoadModel::Open(OpenLoad {
+        scenario::Pace::Open { stages, arrivals, bursts } => LoadModel::Open(OpenLoad {
             stages: stages
                 .iter()
                 .map(|&(from, to, length)| RateStage { from, to, length })
                 .collect(),
-            arrivals: if *poisson { Arrivals::Poisson } else { Arrivals::Even },
+            arrivals: *arrivals,
             bursts: bursts
                 .iter()
                 .map(|burst| Burst {
@@ -228,6 +227,7 @@ fn model(pace: &scenario::Pace) -> LoadModel {
                         scenario::BurstForm::Rate(rate, width) => BurstForm::Rate { rate, width },
                     },
                     jitter: burst.jitter,
+                    begins: burst.begins,
                 })
                 .collect(),
         }),

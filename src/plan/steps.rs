@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{Body, Piece, SizePoints, StepPlan, Think, is_template};
+use super::{Body, Piece, SizePoints, StepPlan, is_template};
 use crate::scenario::{self, PartContent};
 use crate::units::Bytes;
 
@@ -44,7 +44,7 @@ pub(super) fn step_plan(step: &scenario::Step, id: u16) -> StepPlan {
         expect_status: step.expect_status.clone(),
         reply: step.reply.clone(),
         transfer,
-        think: Think { min: step.think.0, max: step.think.1 },
+        think: step.think,
     }
 }
 

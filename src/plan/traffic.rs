@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Constants, Feed, Reply, Shape, Transfer};
+use crate::scenario::{Arrivals, Constants, Feed, Iterations, Reply, Shape, Think, Transfer};
 use crate::units::{Bytes, Rate};
 
 /// What the traffic is made of, apart from phases.
@@ -77,15 +77,6 @@ pub struct StepPlan {
     pub transfer: Transfer,
     /// The pause before the step.
     pub think: Think,
-}
-
-/// A pause, drawn uniformly between two bounds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Think {
-    /// The shortest.
-    pub min: Duration,
-    /// The longest; equal to `min` for a fixed pause.
-    pub max: Duration,
 }
 
 /// A request's body.
@@ -237,8 +228,8 @@ pub enum LoadModel {
     Closed {
         /// How many users, over time.
         stages: Vec<UserStage>,
-        /// Scenario runs of all users together, after which the load is done; none: no bound.
-        iterations: Option<u64>,
+        /// Scenario runs after which the load is done; none: no bound.
+        iterations: Option<Iterations>,
     },
 }
 
@@ -275,16 +266,7 @@ pub struct UserStage {
     pub length: Duration,
 }
 
-/// How arrivals are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Arrivals {
-    /// At even distances.
-    Even,
-    /// At exponential distances: independent arrivals.
-    Poisson,
-}
-
-/// Bursts that come again and again. The first comes half a period after the load's start.
+/// Bursts that come again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
     /// The period.
@@ -293,6 +275,8 @@ pub struct Burst {
     pub form: BurstForm,
     /// By what share of the period a burst may come early or late, in 0..=0.5.
     pub jitter: f64,
+    /// At which share of its period a burst begins, in 0..1; 0.5 but for loads that are on and off.
+    pub begins: f64,
 }
 
 /// What a burst is.

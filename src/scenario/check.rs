@@ -3,12 +3,14 @@
 mod body;
 mod feed;
 mod files;
+mod pacing;
 mod phases;
 mod reply;
 mod sizes;
 mod steps;
 mod target;
 mod templates;
+mod think;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

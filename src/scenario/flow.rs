@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Think;
 use crate::units::Bytes;
 
 /// What a user does.
@@ -48,7 +49,7 @@ pub struct Step {
     /// How it is sent, and its answer read.
     pub transfer: Transfer,
     /// The pause before it: shortest and longest.
-    pub think: (Duration, Duration),
+    pub think: Think,
 }
 
 /// A request's body.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Body, Burst, BurstForm, Cargo, Constants, Flow, Load, Pace, Phase, Reply, Scenario, Source,
-    Sources, Step, Target, Traffic, Transfer,
+    Arrivals, Body, Burst, BurstForm, Cargo, Constants, Flow, Load, Pace, Phase, Reply, Scenario,
+    Source, Sources, Step, Target, Think, Traffic, Transfer,
 };
 use crate::units::{Bytes, Rate};
 
@@ -104,7 +104,7 @@ fn step(path: String, body_size: Option<Bytes>) -> Step {
         expect_status: Vec::new(),
         reply: Reply::default(),
         transfer: Transfer::default(),
-        think: (Duration::ZERO, Duration::ZERO),
+        think: Think::None,
     }
 }
 
@@ -123,8 +123,8 @@ fn phases(length: Duration) -> Vec<Phase> {
     let users = Pace::Closed { stages: vec![(0, 10, ramp)], iterations: None };
     let bursts = Pace::Open {
         stages: vec![(rate, rate, burst)],
-        poisson: false,
-        bursts: vec![Burst { every, form: BurstForm::Size(50), jitter: 0.0 }],
+        arrivals: Arrivals::Even,
+        bursts: vec![Burst { every, form: BurstForm::Size(50), jitter: 0.0, begins: 0.5 }],
     };
     vec![phase("ramp", ramp, users), phase("burst", burst, bursts)]
 }

@@ -47,7 +47,14 @@ impl LoadRun {
         self.take(Event { at: begins, what: What::PhaseBegin { phase: 0 } }).await?;
         engine.begin_phase(0, begins);
         let planned = begins + self.plan.phase.length;
-        let spent = engine.phase_spent(0);
+        let time = tokio::time::sleep(planned.since(self.clock.now()));
+        let counted = self.plan.phase.is_counted();
+        let spent = async {
+            tokio::select! {
+                () = time => {}
+                () = engine.phase_spent(0), if counted => {}
+            }
+        };
         let mut stop = self.stop.clone();
         let finish = tokio::select! {
             () = stop.asked() => Finish::Interrupted,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Context;
+use super::{Context, pacing};
 use crate::scenario::reader::{At, Reader, nearest, number};
 use crate::scenario::tree::{Node, Value};
-use crate::scenario::{Burst, BurstForm, Flow, Load, Pace, Phase};
+use crate::scenario::{Arrivals, Burst, BurstForm, Flow, Iterations, Load, Pace, Phase};
 use crate::units::Rate;
 
 /// How long a phase of iterations may take where it does not say.
@@ -124,8 +124,8 @@ fn flow_index(at: &At<String>, flows: &[Flow], context: &Context<'_>) -> Option<
 }
 
 fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> Option<Pace> {
-    let iterations = table.whole("iterations", 1, u64::MAX >> 1).map(|at| at.value);
-    let poisson = poisson(table, context);
+    let iterations = iterations(table, context);
+    let arrivals = pacing::arrivals(table, context);
     let open = table.has("rate") || table.list("stages").iter().any(|s| s.get("rate").is_some());
     if iterations.is_some() && open {
         let message = "`iterations` counts what users do, and this load has a `rate`";
@@ -161,15 +161,16 @@ fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> 
         let (from, to) = users_range(users, context)?;
         Pace::Closed { stages: vec![(from, to, needs_length()?)], iterations }
     } else if !stages.is_empty() {
-        staged(&stages, iterations, poisson, bursts.clone(), context)?
+        staged(&stages, iterations, arrivals, bursts.clone(), context)?
     } else if rate.is_some() || !bursts.is_empty() {
         let range = rate
             .map_or(Some((Rate::default(), Rate::default())), |node| rate_range(node, context))?;
-        Pace::Open {
-            stages: vec![(range.0, range.1, needs_length()?)],
-            poisson,
-            bursts: bursts.clone(),
-        }
+        let length = needs_length()?;
+        let (stages, turns) = match rate {
+            Some(rate) => pacing::shape(table, rate, range, length, context)?,
+            None => (vec![(range.0, range.1, length)], Vec::new()),
+        };
+        Pace::Open { stages, arrivals, bursts: [turns, bursts.clone()].concat() }
     } else {
         let message = "a load has neither `rate` nor `users`";
         context.notes.fault(
@@ -186,19 +187,20 @@ fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> 
     Some(pace)
 }
 
-fn poisson(table: &Reader<'_>, context: &Context<'_>) -> bool {
-    match table.string("arrivals") {
-        None => false,
-        Some(at) => match at.value.as_str() {
-            "even" => false,
-            "poisson" => true,
-            other => {
-                let message = format!("`arrivals` can't be `{other}`");
-                context.notes.fault(&at.place, message, "write `even` or `poisson`");
-                false
-            }
-        },
+/// A number of scenario runs for all users together, or `{ each = 10 }`.
+fn iterations(table: &Reader<'_>, context: &Context<'_>) -> Option<Iterations> {
+    let node = table.node("iterations")?;
+    if !matches!(node.value, Value::Table(_)) {
+        return table.whole("iterations", 1, u64::MAX >> 1).map(|at| Iterations::Shared(at.value));
     }
+    let inner = table.table("iterations")?;
+    let each = inner.whole("each", 1, u64::MAX >> 1);
+    if !inner.has("each") {
+        let help = "write `iterations = 100` for all users together, or `{ each = 10 }`";
+        context.notes.fault(&node.place, "`iterations` has no `each`", help);
+    }
+    inner.finish();
+    each.map(|at| Iterations::Each(at.value))
 }
 
 /// A number of users, or `{ from, to }`.
@@ -247,7 +249,7 @@ fn rate_range(node: &Node, context: &Context<'_>) -> Option<(Rate, Rate)> {
 }
 
 /// Events a second: a number, `"30/min"`, or `"80%"` and `"10x"` of production's peak.
-fn rate(node: &Node, context: &Context<'_>) -> Option<Rate> {
+pub(super) fn rate(node: &Node, context: &Context<'_>) -> Option<Rate> {
     let read = match &node.value {
         Value::String(text) => match relative(text) {
             Some(share) => {
@@ -297,8 +299,8 @@ fn relative(text: &str) -> Option<f64> {
 /// Stages of users or of rates; one without a value holds the one before.
 fn staged(
     nodes: &[&Node],
-    iterations: Option<u64>,
-    poisson: bool,
+    iterations: Option<Iterations>,
+    arrivals: Arrivals,
     bursts: Vec<Burst>,
     context: &Context<'_>,
 ) -> Option<Pace> {
@@ -331,7 +333,7 @@ fn staged(
             context.notes.fault(&nodes[0].place, message, "use two loads");
             None
         }
-        (false, true) => Some(Pace::Open { stages: rate_stages, poisson, bursts }),
+        (false, true) => Some(Pace::Open { stages: rate_stages, arrivals, bursts }),
         _ => Some(Pace::Closed { stages: users_stages, iterations }),
     }
 }
@@ -376,5 +378,5 @@ fn burst(node: &Node, context: &Context<'_>) -> Option<Burst> {
             help,
         );
     }
-    Some(Burst { every: every?, form: form?, jitter })
+    Some(Burst { every: every?, form: form?, jitter, begins: 0.5 })
 }

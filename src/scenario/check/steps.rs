@@ -1,14 +1,11 @@
 //! `[[scenario]]` and its steps.
 
-use std::time::Duration;
-
 use super::Context;
 use super::templates::{self, Names};
-use super::{body, feed, reply};
+use super::{body, feed, reply, think};
 use crate::scenario::reader::{At, Reader};
 use crate::scenario::tree::{Node, Value};
 use crate::scenario::{Flow, Step, is_template};
-use crate::units::parse_duration;
 
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
@@ -74,7 +71,7 @@ fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Opt
     let (expect_status, checks) = reply::expect(&table, context);
     let captures = reply::captures(&table, context);
     let redirects = table.whole("redirects", 0, REDIRECTS_MAX).map_or(0, |at| at.value);
-    let think = think(&table, context);
+    let think = think::think(&table, context);
     let place = table.place.clone();
     table.finish();
     if requests.len() != 1 {
@@ -166,21 +163,4 @@ fn headers(table: &Reader<'_>, names: &Names, context: &Context<'_>) -> Vec<(Str
         found.push((entry.key.to_lowercase(), value.clone()));
     }
     found
-}
-
-/// `"1s"`, or `"1s..3s"`.
-fn think(table: &Reader<'_>, context: &Context<'_>) -> (Duration, Duration) {
-    let Some(at) = table.string("think") else { return (Duration::ZERO, Duration::ZERO) };
-    let (min, max) = at.value.split_once("..").unwrap_or((&at.value, &at.value));
-    match (parse_duration(min), parse_duration(max)) {
-        (Ok(min), Ok(max)) if min <= max => (min, max),
-        (Ok(_), Ok(_)) => {
-            context.notes.fault(&at.place, "`think` ends before it begins", "write `1s..3s`");
-            (Duration::ZERO, Duration::ZERO)
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            context.notes.fault(&at.place, format!("`think`: {error}"), "write `1s` or `1s..3s`");
-            (Duration::ZERO, Duration::ZERO)
-        }
-    }
 }
