@@ -33,8 +33,8 @@ pub use watch::{WATCH_PHASE, WatchPlan};
 
 /// What the plan takes from the scenario as it is.
 pub use crate::scenario::{
-    Arrivals, Capture, Check, Constants, Extract, Feed, FeedOrder, Iterations, Reply, Shape,
-    ShapeKind, Test, Think, Transfer, Wanted, is_template,
+    Arrivals, Capture, Check, Constants, Extract, Feed, FeedOrder, Iterations, Replay, Replayed,
+    Reply, Shape, ShapeKind, Test, Think, Transfer, Wanted, is_template,
 };
 
 /// Everything that one run will do.

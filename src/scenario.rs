@@ -12,6 +12,7 @@ mod load;
 mod pace;
 mod quick;
 mod reader;
+mod replay;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use flow::{
 pub use load::{Overrides, load, parse};
 pub use pace::{Arrivals, Iterations, Think};
 pub use quick::{QuickSource, QuickTarget};
+pub use replay::{Replay, Replayed};
 pub use tree::Place;
 
 use crate::units::{Bytes, Rate};
@@ -208,6 +210,8 @@ pub enum Pace {
         /// Bursts on top.
         bursts: Vec<Burst>,
     },
+    /// Recorded requests at recorded times.
+    Replay(Replay),
     /// Users who wait for answers.
     Closed {
         /// From, to, how long.

@@ -15,7 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("clock", &["units"]),
     ("logs", &[]),
     ("event", &["units", "clock"]),
-    ("scenario", &["units"]),
+    ("scenario", &["units", "logs"]),
     ("plan", &["units", "scenario"]),
     ("cgroup", &["units"]),
     ("runtime", &["units", "clock", "event", "plan", "cgroup"]),

@@ -31,6 +31,13 @@ pub(super) struct Drawn {
     place: u64,
 }
 
+impl Drawn {
+    /// The same with another size.
+    pub(super) const fn sized(self, size: u32) -> Self {
+        Self { size: size as u64, place: self.place }
+    }
+}
+
 impl Source {
     /// Makes the pool that `body` needs.
     pub(super) fn new(body: &Body, seed: u64) -> Self {
@@ -65,11 +72,6 @@ impl Source {
             Kind::Text { .. } => Some("text/plain"),
             Kind::Json { .. } | Kind::Grown { .. } => Some("application/json"),
         }
-    }
-
-    /// Whether there is never a body.
-    pub(super) const fn is_empty(&self) -> bool {
-        matches!(self.0, Kind::Empty)
     }
 
     pub(super) fn draw(&self, draw: &mut Draw) -> Drawn {

@@ -19,10 +19,10 @@ use crate::load::exchange::{Order, Outcome, Shop};
 use crate::load::feed::Feeder;
 use crate::load::pace::Pacer;
 use crate::load::session::Session;
-use crate::load::step::{Scenario, Step};
+use crate::load::step::{Made, MakeError, Recorded, Scenario, Step};
 use crate::load::tally::Key;
 use crate::load::template::Shared;
-use crate::plan::{Iterations, OpenLoad, ScenarioChoice, Schedule, Think, UserCurve};
+use crate::plan::{Iterations, OpenLoad, Replay, ScenarioChoice, Schedule, Think, UserCurve};
 
 /// Arrivals that are behind time let other tasks run after so many.
 const BATCH: u32 = 32;
@@ -137,12 +137,38 @@ pub(super) async fn drive_open(
     pacer: Pacer,
     late: impl Fn(Duration),
 ) {
+    let seed = Draw::new(load.shop.seed, &[u64::from(load.phase), load.number]).next();
+    let schedule = Schedule::new(&open, load.length, seed).map(|at| (at, ()));
+    drive(&load, schedule, &pacer, late, |index, due, ()| arrive(&load, index, due)).await;
+}
+
+/// Makes this worker's share of recorded requests.
+pub(super) async fn drive_replay(
+    load: Rc<Load>,
+    replay: Replay,
+    pacer: Pacer,
+    late: impl Fn(Duration),
+) {
+    let replay = Rc::new(replay);
+    let schedule = replay.schedule().take_while(|(at, _)| *at < load.length);
+    drive(&load, schedule, &pacer, late, |index, due, which| {
+        replay_one(&load, &replay, which, index, due);
+    })
+    .await;
+}
+
+/// Makes what is due on a schedule, as far as it is this worker's share.
+async fn drive<T>(
+    load: &Load,
+    schedule: impl Iterator<Item = (Duration, T)>,
+    pacer: &Pacer,
+    late: impl Fn(Duration),
+    make: impl Fn(u64, Moment, T),
+) {
     let shop = &load.shop;
-    let seed = Draw::new(shop.seed, &[u64::from(load.phase), load.number]).next();
-    let schedule = Schedule::new(&open, load.length, seed);
     let (share, offset) = (u64::from(shop.workers), u64::from(shop.worker));
     let mut at_once = 0;
-    for (index, due) in (0_u64..).zip(schedule) {
+    for (index, (due, what)) in (0_u64..).zip(schedule) {
         if index % share != offset {
             continue;
         }
@@ -164,7 +190,7 @@ pub(super) async fn drive_open(
             }
         };
         late(now.since(due));
-        arrive(&load, index, due);
+        make(index, due, what);
     }
     // Runs that have begun go on with their later steps until the load is over.
     let end = load.start + load.length;
@@ -191,6 +217,42 @@ fn arrive(load: &Rc<Load>, index: u64, due: Moment) {
         let load = Rc::clone(load);
         spawn_local(async move { run_arrival(&load, number, session, draw, due).await });
     }
+}
+
+/// Starts a recorded request that is due.
+fn replay_one(load: &Rc<Load>, replay: &Rc<Replay>, which: usize, index: u64, due: Moment) {
+    let shop = &load.shop;
+    let mut draw = load.draw(u64::MAX, index);
+    let number = shop.scenarios.choose(load.choice, &mut draw);
+    let recorded = replay.requests[which];
+    let step_of = |shop: &Shop| -> Option<u16> {
+        Some(shop.scenarios.get(number)?.steps.get(usize::from(recorded.step))?.id)
+    };
+    let Some(step) = step_of(shop) else { return };
+    if !shop.admit(Key { phase: load.phase, step }) {
+        return;
+    }
+    let (load, replay) = (Rc::clone(load), Rc::clone(replay));
+    spawn_local(async move {
+        let shop = &load.shop;
+        let Some(scenario) = shop.scenarios.get(number) else { return };
+        let step = &scenario.steps[usize::from(recorded.step)];
+        let mut session = shop.session(u64::MAX, index, number);
+        let (slot, mut own) = (shop.deadlines.slot(), None);
+        let path = replay.paths.get(recorded.path as usize).map_or("/", String::as_str);
+        let recorded = Recorded { path, body_bytes: recorded.body_bytes };
+        let made = shop.scenarios.replayed(step, &recorded, &session.values, &mut draw);
+        let mut run = Run {
+            load: &load,
+            session: &mut session,
+            own: &mut own,
+            slot: &slot,
+            draw: &mut draw,
+            kind: RunKind::Arrival { admitted: None },
+        };
+        run.exchange(step, made, Some(due)).await;
+        shop.keep(own);
+    });
 }
 
 async fn run_arrival(
@@ -275,12 +337,20 @@ impl Run<'_> {
     }
 
     /// Makes one request, and those that redirects ask for.
-    async fn step(&mut self, step: &Step, mut due: Option<Moment>) -> Outcome {
+    async fn step(&mut self, step: &Step, due: Option<Moment>) -> Outcome {
+        let made = self.load.shop.scenarios.make(step, &self.session.values, self.draw);
+        self.exchange(step, made, due).await
+    }
+
+    async fn exchange(
+        &mut self,
+        step: &Step,
+        made: Result<Made, MakeError>,
+        mut due: Option<Moment>,
+    ) -> Outcome {
         let (load, shop) = (self.load, &self.load.shop);
         let key = load.key(step);
-        let Ok(mut made) = shop.scenarios.make(step, &self.session.values, self.draw) else {
-            return shop.fail_to_make(key, due);
-        };
+        let Ok(mut made) = made else { return shop.fail_to_make(key, due) };
         let mut left = step.reading.redirects;
         loop {
             let order = Order { step, key, due, made: &made, follows: left > 0 };

@@ -79,6 +79,14 @@ enum ContentPiece {
     Template(Template),
 }
 
+/// What is known of a recorded request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recorded<'a> {
+    pub(super) path: &'a str,
+    /// The size of its body, where known.
+    pub(super) body_bytes: Option<u32>,
+}
+
 /// What was made for one request. The same makes the same request again.
 #[derive(Debug, Clone)]
 pub(super) enum Made {
@@ -211,11 +219,48 @@ impl Scenarios {
         if !step.is_templated() {
             return Ok(Made::Drawn(step.draw(draw)));
         }
-        let mut render = |template| self.templates.render(template, values, draw);
         let uri = match &step.path {
             Path::Fixed(uri) => uri.clone(),
-            Path::Template(template) => Uri::try_from(sendable_path(&render(template)?))?,
+            Path::Template(template) => {
+                let path = self.templates.render(template, values, draw)?;
+                Uri::try_from(sendable_path(&path))?
+            }
         };
+        self.rendered(step, uri, values, draw)
+    }
+
+    /// A recorded request, made like its step's but for its path and the size of its body.
+    pub(super) fn replayed(
+        &self,
+        step: &Step,
+        recorded: &Recorded<'_>,
+        values: &Arc<Values>,
+        draw: &mut Draw,
+    ) -> Result<Made, MakeError> {
+        let made = self.rendered(step, Uri::try_from(recorded.path)?, values, draw)?;
+        Ok(match (made, recorded.body_bytes) {
+            (Made::Rendered(made), Some(size)) => {
+                let body = match (&made.body, size) {
+                    (_, 0) => RenderedBody::Bytes(Vec::new()),
+                    (RenderedBody::Drawn(drawn), size) => RenderedBody::Drawn(drawn.sized(size)),
+                    (RenderedBody::Bytes(bytes), _) => RenderedBody::Bytes(bytes.clone()),
+                };
+                let (method, uri) = (made.method.clone(), made.uri.clone());
+                let headers = made.headers.clone();
+                Made::Rendered(Rc::new(Rendered { method, uri, headers, body }))
+            }
+            (made, _) => made,
+        })
+    }
+
+    fn rendered(
+        &self,
+        step: &Step,
+        uri: Uri,
+        values: &Arc<Values>,
+        draw: &mut Draw,
+    ) -> Result<Made, MakeError> {
+        let mut render = |template| self.templates.render(template, values, draw);
         if !uri.path().starts_with('/') || uri.authority().is_some() {
             return Err(MakeError::NoPath(uri.to_string()));
         }
@@ -241,6 +286,11 @@ impl Scenarios {
         };
         Ok(Made::Rendered(Rc::new(Rendered { method: step.method.clone(), uri, headers, body })))
     }
+}
+
+/// Whether a request without a body has to say so.
+fn takes_body(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
 /// A request's head without the empty line that ends it.
@@ -347,11 +397,6 @@ impl Step {
             }
             _ => Content::Source(body),
         };
-        let empty = matches!(&body, Content::Source(source) if source.is_empty());
-        let takes_body = [Method::POST, Method::PUT, Method::PATCH].contains(&method);
-        if takes_body && empty && !given(&headers, &CONTENT_LENGTH) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
         let path = if is_template(&plan.path) {
             Path::Template(templates.add(&plan.path)?)
         } else {
@@ -437,7 +482,7 @@ impl Step {
             if !headers.contains_key(TRANSFER_ENCODING) {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
             }
-        } else if left > 0 && !headers.contains_key(CONTENT_LENGTH) {
+        } else if (left > 0 || takes_body(method)) && !headers.contains_key(CONTENT_LENGTH) {
             // Writing to memory never fails.
             let _ = write!(out, "content-length: {left}\r\n");
         }
@@ -470,7 +515,7 @@ impl Step {
         let uri = Uri::try_from(&there[Position::BeforePath..Position::AfterQuery]).ok()?;
         // As browsers do: 307 and 308 repeat the request, the others turn a POST into a GET.
         let repeats = matches!(status, 307 | 308)
-            || (status != 303 && ![Method::POST, Method::PUT, Method::PATCH].contains(method))
+            || (status != 303 && !takes_body(method))
             || method == Method::HEAD;
         let (method, body) = if repeats {
             (method.clone(), body)

@@ -18,7 +18,9 @@ use crate::clock::{Clock, Moment, nanos};
 use crate::event::Histogram;
 use crate::load::collect::{Account, Handover};
 use crate::load::deadline::Deadlines;
-use crate::load::drive::{Gate, Load, Quota, drive_closed, drive_open, let_go, set_up};
+use crate::load::drive::{
+    Gate, Load, Quota, drive_closed, drive_open, drive_replay, let_go, set_up,
+};
 use crate::load::exchange::Shop;
 use crate::load::pace::Pacer;
 use crate::load::socket::Wire;
@@ -314,6 +316,12 @@ impl Worker {
                         lateness_us.borrow_mut().record(nanos(late) / 1000);
                     };
                     drive_open(load, open, pacer, late).await;
+                }
+                LoadModel::Replay(replay) => {
+                    let late = move |late: Duration| {
+                        lateness_us.borrow_mut().record(nanos(late) / 1000);
+                    };
+                    drive_replay(load, replay, pacer, late).await;
                 }
                 LoadModel::Closed { stages, .. } => {
                     drive_closed(load, UserCurve::new(&stages), quota, pacer).await;

@@ -231,6 +231,7 @@ fn model(pace: &scenario::Pace) -> LoadModel {
                 })
                 .collect(),
         }),
+        scenario::Pace::Replay(replay) => LoadModel::Replay(replay.clone()),
         scenario::Pace::Closed { stages, iterations } => LoadModel::Closed {
             stages: stages
                 .iter()

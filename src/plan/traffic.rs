@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Arrivals, Constants, Feed, Iterations, Reply, Shape, Think, Transfer};
+use crate::scenario::{
+    Arrivals, Constants, Feed, Iterations, Replay, Reply, Shape, Think, Transfer,
+};
 use crate::units::{Bytes, Rate};
 
 /// What the traffic is made of, apart from phases.
@@ -224,6 +226,8 @@ pub enum ScenarioChoice {
 pub enum LoadModel {
     /// Arrivals at times fixed in advance, whatever the target does.
     Open(OpenLoad),
+    /// Recorded requests at recorded times, whatever the target does.
+    Replay(Replay),
     /// Users who each wait for an answer before they go on.
     Closed {
         /// How many users, over time.

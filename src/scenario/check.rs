@@ -5,6 +5,7 @@ mod feed;
 mod files;
 mod pacing;
 mod phases;
+mod replay;
 mod reply;
 mod sizes;
 mod steps;
@@ -30,6 +31,8 @@ struct Context<'a> {
     expected: Option<Rate>,
     /// What templates name of the harness's surroundings, as found so far.
     constants: RefCell<Constants>,
+    /// Scenarios that replays bring with them; they come after those that are written.
+    replayed: RefCell<Vec<Flow>>,
 }
 
 impl Context<'_> {
@@ -54,7 +57,13 @@ pub(super) fn scenario(
         read.or_else(|| table.has("expected").then(Rate::default))
     });
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-    let context = Context { notes, directory, expected, constants: RefCell::default() };
+    let context = Context {
+        notes,
+        directory,
+        expected,
+        constants: RefCell::default(),
+        replayed: RefCell::default(),
+    };
     let name = root.string("name").map_or_else(|| default_name(path), |at| at.value);
     if let Some(node) = root.node("extends")
         && !matches!(node.value, Value::String(_))
@@ -83,8 +92,9 @@ pub(super) fn scenario(
     let (tick, window) = sampling(&root);
     let (trials, settle) = startup(&root);
     let traffic = traffic_table.map_or_else(Traffic::default, traffic);
-    let scenarios = steps::flows(&root, &context);
+    let mut scenarios = steps::flows(&root, &context);
     let phases = phases::phases(&root, &scenarios, &context);
+    scenarios.append(&mut context.replayed.borrow_mut());
     let thresholds = thresholds(&root);
     let limited = target.as_ref().is_none_or(|target| target.memory.is_some());
     for threshold in &thresholds {

@@ -12,8 +12,13 @@ use crate::units::Bytes;
 const DEPTH_MAX: u64 = 120;
 
 /// A step's body, and how the request is sent: `gzip`, `chunked` and `rate` in `body`; `drain` and
-/// `timeout` beside it.
-pub(super) fn body(table: &Reader<'_>, names: &Names, context: &Context<'_>) -> (Body, Transfer) {
+/// `timeout` beside it. `request` is the step's method and path.
+pub(super) fn body(
+    table: &Reader<'_>,
+    request: (&str, &str),
+    names: &Names,
+    context: &Context<'_>,
+) -> (Body, Transfer) {
     let mut transfer = Transfer {
         drain_rate: table.string("drain").and_then(|at| byte_rate(&at, context)),
         timeout: table.duration("timeout").map(|at| at.value),
@@ -26,20 +31,25 @@ pub(super) fn body(table: &Reader<'_>, names: &Names, context: &Context<'_>) -> 
     transfer.gzip = body.bool("gzip").unwrap_or(false);
     transfer.chunked = body.bool("chunked").unwrap_or(false);
     transfer.upload_rate = body.string("rate").and_then(|at| byte_rate(&at, context));
-    let content = content(&body, names, context).unwrap_or(Body::Empty);
+    let content = content(&body, request, names, context).unwrap_or(Body::Empty);
     body.finish();
     (content, transfer)
 }
 
-fn content(body: &Reader<'_>, names: &Names, context: &Context<'_>) -> Option<Body> {
-    body.unsupported("sizes-from");
+fn content(
+    body: &Reader<'_>,
+    request: (&str, &str),
+    names: &Names,
+    context: &Context<'_>,
+) -> Option<Body> {
     let kinds: Vec<&'static str> = ["text", "file", "json", "dir", "form", "multipart"]
         .into_iter()
         .filter(|key| is_content(body, key))
         .collect();
-    match (kinds.as_slice(), body.node("size")) {
-        ([], Some(_)) => made_up(body, context),
-        (["file"], Some(_)) => grown(body, context),
+    let sized = body.node("size").or_else(|| body.node("sizes-from"));
+    match (kinds.as_slice(), sized) {
+        ([], Some(_)) => made_up(body, request, context),
+        (["file"], Some(_)) => grown(body, request, context),
         (["text"], None) => body.string("text").map(|at| {
             templates::check(&at.value, &at.place, names, context);
             Body::Text(at.value)
@@ -163,7 +173,7 @@ fn is_content(body: &Reader<'_>, key: &'static str) -> bool {
 }
 
 /// A body that is made up: `size`, with `json = true` and perhaps `shape` and `depth`.
-fn made_up(body: &Reader<'_>, context: &Context<'_>) -> Option<Body> {
+fn made_up(body: &Reader<'_>, request: (&str, &str), context: &Context<'_>) -> Option<Body> {
     let json = body.bool("json").unwrap_or(false);
     if json && body.bool("text") == Some(true) {
         let message = "`body` is to be JSON and text at once";
@@ -191,13 +201,16 @@ fn made_up(body: &Reader<'_>, context: &Context<'_>) -> Option<Body> {
         context.notes.fault(body.place, message, "add `json = true`");
     }
     let shape = Shape { of, depth: u16::try_from(depth).unwrap_or(u16::MAX) };
-    Some(Body::Sized { points: sizes::points(body, context)?, json: json.then_some(shape) })
+    Some(Body::Sized {
+        points: sizes::points(body, request, context)?,
+        json: json.then_some(shape),
+    })
 }
 
 /// A sample whose list is repeated: `{ file = "order.json", grow = "$.items", size = … }`.
-fn grown(body: &Reader<'_>, context: &Context<'_>) -> Option<Body> {
+fn grown(body: &Reader<'_>, request: (&str, &str), context: &Context<'_>) -> Option<Body> {
     let (at, grow) = (body.string("file")?, body.string("grow"));
-    let points = sizes::points(body, context);
+    let points = sizes::points(body, request, context);
     let Some(grow) = grow else {
         let message = "a file has the size that it has";
         let help = "name the list that is to grow, `grow = \"$.items\"`, or leave `size` out";

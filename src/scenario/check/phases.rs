@@ -15,7 +15,7 @@ const ITERATIONS_WITHIN: Duration = Duration::from_secs(600);
 const RATE_MAX: f64 = 1_000_000.0;
 
 /// Keys that pace a load.
-const PACING: [&str; 5] = ["rate", "users", "stages", "burst", "iterations"];
+const PACING: [&str; 6] = ["rate", "users", "stages", "burst", "iterations", "replay"];
 
 pub(super) fn phases(root: &Reader<'_>, flows: &[Flow], context: &Context<'_>) -> Vec<Phase> {
     let mut phases: Vec<Phase> = Vec::new();
@@ -28,7 +28,8 @@ pub(super) fn phases(root: &Reader<'_>, flows: &[Flow], context: &Context<'_>) -
             let message = format!("two phases are called `{}`", phase.name);
             context.notes.fault(place, message, "give each a name of its own");
         }
-        if !phase.loads.is_empty() && flows.is_empty() {
+        let needs_flow = |load: &Load| !matches!(load.pace, Pace::Replay(_));
+        if phase.loads.iter().any(needs_flow) && flows.is_empty() {
             let message =
                 format!("the phase `{}` has traffic, but there is no scenario", phase.name);
             context.notes.fault(place, message, "add a `[[scenario]]` with a `[[scenario.step]]`");
@@ -43,7 +44,6 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
     let length = table.length("for");
     let tags = table.strings("tags");
     let size = table.bool("size");
-    table.unsupported("replay");
     let mut loads = Vec::new();
     let listed = table.list("load");
     let flat = PACING.iter().any(|key| table.has(key));
@@ -70,7 +70,9 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
         }
         Duration::from_secs(1)
     });
-    if ends.is_some_and(|ends| ends > length) {
+    let too_long = |load: &Load| load.start_after + pace_length(&load.pace) > length;
+    let is_replay = |load: &Load| matches!(load.pace, Pace::Replay(_));
+    if loads.iter().any(|load| too_long(load) && !is_replay(load)) {
         let message = format!("a load of the phase `{name}` lasts longer than the phase");
         context.notes.fault(table.place, message, "shorten the load, or raise the phase's `for`");
     }
@@ -85,6 +87,8 @@ fn pace_length(pace: &Pace) -> Duration {
     match pace {
         Pace::Open { stages, .. } => stages.iter().map(|stage| stage.2).sum(),
         Pace::Closed { stages, .. } => stages.iter().map(|stage| stage.2).sum(),
+        // So that the last one is due before the end.
+        Pace::Replay(replay) => replay.span() + Duration::from_millis(100),
     }
 }
 
@@ -103,6 +107,9 @@ fn load(
         let message = "a load starts when its phase is over";
         context.notes.fault(table.place, message, "lower `start-after`");
     }
+    if table.has("replay") {
+        return replay(table, start_after, flows.len(), context);
+    }
     let left = phase.map(|phase| phase.saturating_sub(start_after));
     // Read to its end even where the scenario is unknown: its other faults belong in the same go.
     let pace = pace(table, own.or(left), context);
@@ -111,6 +118,24 @@ fn load(
         None => None,
     };
     Some(Load { flow, start_after, pace: pace? })
+}
+
+fn replay(
+    table: &Reader<'_>,
+    start_after: Duration,
+    flows: usize,
+    context: &Context<'_>,
+) -> Option<Load> {
+    let keys = ["scenario", "rate", "users", "stages", "burst", "iterations", "arrivals"];
+    if let Some(key) = keys.into_iter().find(|key| table.has(key)) {
+        let message = format!("a `replay` is paced by its log, and this load has `{key}` too");
+        context.notes.fault(table.place, message, "keep one of them; `speed` goes into `replay`");
+    }
+    let (replay, flow) = super::replay::replay(table, context)?;
+    let mut replayed = context.replayed.borrow_mut();
+    replayed.push(flow);
+    let flow = Some(flows + replayed.len() - 1);
+    Some(Load { flow, start_after, pace: Pace::Replay(replay) })
 }
 
 fn flow_index(at: &At<String>, flows: &[Flow], context: &Context<'_>) -> Option<usize> {

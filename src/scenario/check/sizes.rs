@@ -2,8 +2,8 @@
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::Context;
 use super::files::BODY_MAX;
+use super::{Context, replay};
 use crate::scenario::reader::Reader;
 use crate::scenario::tree::{Node, Value};
 use crate::units::Bytes;
@@ -26,8 +26,19 @@ const NORMAL_STEPS: u32 = 200;
 const NORMAL_TAIL: f64 = 0.0005;
 
 /// `"200KiB"`, quantiles `{ p50 = "20KiB", p99 = "200KiB", max = "2MiB" }`, or log-normal
-/// `{ median = "20KiB", sigma = 1.2, max = "2MiB" }`.
-pub(super) fn points(body: &Reader<'_>, context: &Context<'_>) -> Option<Vec<(f64, Bytes)>> {
+/// `{ median = "20KiB", sigma = 1.2, max = "2MiB" }`; or as recorded, `sizes-from = "access.log"`.
+pub(super) fn points(
+    body: &Reader<'_>,
+    (method, path): (&str, &str),
+    context: &Context<'_>,
+) -> Option<Vec<(f64, Bytes)>> {
+    if let Some(file) = body.string("sizes-from") {
+        if body.has("size") {
+            let message = "`size` and `sizes-from` both say how large a body is";
+            context.notes.fault(&file.place, message, "keep one of them");
+        }
+        return replay::sizes(&file, &method.to_uppercase(), path, context);
+    }
     let size = body.node("size")?;
     let mut points = if let Value::Table(_) = size.value {
         let table = body.table("size")?;

@@ -66,7 +66,8 @@ fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Opt
         .collect();
     let named = table.string("name").map(|at| at.value);
     let headers = headers(&table, names, context);
-    let (body, transfer) = body::body(&table, names, context);
+    let request = requests.first().map_or(("", ""), |(method, path)| (*method, &*path.value));
+    let (body, transfer) = body::body(&table, request, names, context);
     let query = query(&table, names, context);
     let (expect_status, checks) = reply::expect(&table, context);
     let captures = reply::captures(&table, context);
@@ -146,7 +147,11 @@ fn with_query(mut path: String, query: &[(String, String)]) -> String {
     path
 }
 
-fn headers(table: &Reader<'_>, names: &Names, context: &Context<'_>) -> Vec<(String, String)> {
+pub(super) fn headers(
+    table: &Reader<'_>,
+    names: &Names,
+    context: &Context<'_>,
+) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in table.entries("headers") {
         let Value::String(value) = &entry.node.value else {
