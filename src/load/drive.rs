@@ -194,7 +194,7 @@ async fn drive<T>(
     }
     // Runs that have begun go on with their later steps until the load is over.
     let end = load.start + load.length;
-    load.gate.wait(end, pacer.until(end)).await;
+    load.gate.wait(end.before(Duration::from_nanos(1)), pacer.until(end)).await;
 }
 
 /// Starts one arrival's scenario run, whose first request is due.
