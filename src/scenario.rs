@@ -10,6 +10,7 @@ mod fault;
 mod flow;
 mod load;
 mod pace;
+mod pattern;
 mod quick;
 mod reader;
 mod replay;
@@ -26,6 +27,7 @@ pub use flow::{
 };
 pub use load::{Overrides, load, parse};
 pub use pace::{Arrivals, Iterations, Think};
+pub use pattern::Pattern;
 pub use quick::{QuickSource, QuickTarget};
 pub use replay::{Replay, Replayed};
 pub use tree::Place;
@@ -183,6 +185,8 @@ pub struct Phase {
     pub tags: Vec<String>,
     /// Whether a size search replays it; none: where it has bursts.
     pub size: Option<bool>,
+    /// Whether the run is over after it where it went badly.
+    pub stop_early: bool,
     /// The loads that run in it.
     pub loads: Vec<Load>,
 }

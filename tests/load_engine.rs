@@ -185,6 +185,7 @@ fn phase(model: LoadModel, length: Duration) -> PhasePlan {
         loads: vec![LoadPlan { scenario: ScenarioChoice::Mix, model, start_after: Duration::ZERO }],
         tags: vec![],
         size: false,
+        stop_early: false,
     }
 }
 

@@ -315,3 +315,77 @@ fn a_reader_that_closes_the_pipe_takes_nothing_from_the_verdict() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+const PATTERNED: &str = "limits = { memory = \"64MiB\" }\n[startup]\ntrials = 0\n\
+    [[scenario]]\nname = \"get\"\n[[scenario.step]]\nget = \"/\"\n\
+    [[phase]]\nname = \"own\"\nrate = 5\nfor = \"60s\"\n\
+    [thresholds]\n\"http_req_failed{phase:own}\" = \"rate<0.5\"\n\"memory\" = \"max<90%\"\n";
+
+#[test]
+fn a_pattern_takes_the_place_of_the_phases() {
+    on_each_runtime(|runtime, bench| {
+        bench.scenario(&["steady"], PATTERNED);
+        let sets = [
+            "phase.baseline.for=1s",
+            "phase.ramp.stages.0.for=1s",
+            "phase.ramp.stages.1.for=1s",
+            "phase.spike.surge={ to = \"10x\", at = \"500ms\", for = \"500ms\" }",
+            "phase.spike.for=2s",
+            "phase.soak.for=1s",
+        ];
+        let mut args =
+            vec!["run", "--runtime", runtime.name(), "--out", "out", "--json", "--pattern", "full"];
+        args.extend(["--expected", "100/s"]);
+        args.extend(sets.iter().flat_map(|set| ["--set", set]));
+        let ended = bench.run(&args);
+        let json = ended.expect_code(0).json();
+        assert!(ended.stderr.contains("[[phase]]\nname = \"spike\""), "{}", ended.stderr);
+        let phases = json["phases"].as_array().unwrap();
+        let names: Vec<&str> = phases.iter().map(|row| row["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["baseline", "ramp", "spike", "soak"]);
+        let requests =
+            |index: usize| phases[index]["traffic"]["requests"].as_u64().unwrap_or_default();
+        // 0 to 200/s in 1 s and 1 s there; 100/s for 1.5 s and 1000/s for 0.5 s; 80/s.
+        assert_eq!((requests(1), requests(2), requests(3)), (300, 650, 80));
+    });
+}
+
+#[test]
+fn a_bad_baseline_ends_the_run_early() {
+    on_each_runtime(|runtime, bench| {
+        bench.scenario(
+            &["steady"],
+            &PATTERNED.replace("get = \"/\"", "get = \"/\"\nexpect = { status = [404] }"),
+        );
+        let ended = bench.run(&[
+            "run",
+            "--runtime",
+            runtime.name(),
+            "--out",
+            "out",
+            "--json",
+            "--pattern",
+            "full",
+            "--expected",
+            "100/s",
+            "--set",
+            "phase.baseline.for=2500ms",
+        ]);
+        let json = ended.expect_code(1).json();
+        let aborted = reason(&json, "aborted").expect("a reason");
+        assert!(aborted["text"].as_str().unwrap().contains("http_req_failed{phase:baseline}"));
+        assert!(json["phases"][1]["traffic"].is_null(), "{}", json["phases"][1]);
+    });
+}
+
+#[test]
+fn a_pattern_needs_to_know_the_peak() {
+    let bench = Bench::new();
+    bench.scenario(&["steady"], PATTERNED);
+    let ended = bench.run(&["run", "--pattern", "spike", "--out", "out"]);
+    ended.expect_code(2);
+    assert!(ended.stderr.contains("--expected 200/s"), "{}", ended.stderr);
+    let ended = bench.run(&["run", "--pattern", "spoke"]);
+    ended.expect_code(2);
+    assert!(ended.stderr.contains("no pattern is called `spoke`"), "{}", ended.stderr);
+}

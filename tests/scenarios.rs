@@ -285,7 +285,7 @@ fn the_command_line_changes_keys_and_chooses_phases() {
     ));
     let overrides = |set: &[&str], only: &[&str], skip: &[&str]| {
         let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
-        Overrides { set: list(set), only: list(only), skip: list(skip) }
+        Overrides { set: list(set), only: list(only), skip: list(skip), pattern: None }
     };
     let names = |overrides: &Overrides| -> Vec<String> {
         plan_of(&text, overrides).unwrap().phases.into_iter().map(|phase| phase.name).collect()

@@ -185,6 +185,7 @@ fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
             }],
             tags: Vec::new(),
             size: false,
+            stop_early: false,
         },
         rules: options.threshold.iter().map(|text| rule(text)).collect::<Result<_, _>>()?,
         window: Duration::from_millis(100),

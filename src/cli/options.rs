@@ -121,6 +121,13 @@ pub(super) struct Run {
     /// Leave out phases of this name or tag
     #[arg(long, value_name = "TAG")]
     pub(super) skip: Vec<String>,
+    /// Phases to run instead of the scenario's own, by production's peak: baseline, ramp, spike,
+    /// soak, or full for all four in this order
+    #[arg(long, value_name = "NAME")]
+    pub(super) pattern: Option<crate::scenario::Pattern>,
+    /// Production's peak, such as 200/s, which rates like 80% and 10x go by
+    #[arg(long, value_name = "RATE")]
+    pub(super) expected: Option<crate::units::Rate>,
     /// Stop and report after this time
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(super) deadline: Option<std::time::Duration>,

@@ -23,15 +23,25 @@ const DEFAULT_FILE: &str = "highwater.toml";
 
 /// `highwater run`
 pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
+    let expected = options.expected.map(|rate| {
+        let per_second = rate.as_per_second();
+        format!("traffic.expected=\"{per_second}/s\"")
+    });
     let overrides = Overrides {
-        set: options.common.set.clone(),
+        set: options.common.set.iter().cloned().chain(expected).collect(),
         only: options.only.clone(),
         skip: options.skip.clone(),
+        pattern: options.pattern,
     };
     let plan = match quick_target(&options.quick) {
-        Some(quick) => Plan::compile(&Scenario::quick(quick)).map_err(|faults| faulty(&faults))?,
+        Some(quick) => quick_plan(quick, options).map_err(|faults| faulty(&faults))?,
         None => load(options.file.as_deref(), &overrides)?,
     };
+    if let Some(pattern) = options.pattern
+        && !options.common.output.quiet
+    {
+        eprintln!("--pattern {pattern} stands for:\n\n{}", pattern.text());
+    }
     let plan = allowing(plan, &options.common);
     execute(plan, &options.common, false, options.deadline)
 }
@@ -42,6 +52,14 @@ pub(super) fn startup(options: &Startup) -> Result<Exit, Fault> {
     let mut plan = allowing(load(options.file.as_deref(), &overrides)?, &options.common);
     plan.startup.trials = options.trials.unwrap_or(plan.startup.trials.max(1));
     execute(plan, &options.common, true, None)
+}
+
+fn quick_plan(quick: QuickTarget, options: &Run) -> Result<Plan, scenario::Faults> {
+    let mut scenario = Scenario::quick(quick);
+    if let Some(pattern) = options.pattern {
+        scenario.follow(pattern, options.expected)?;
+    }
+    Plan::compile(&scenario)
 }
 
 fn quick_target(quick: &Quick) -> Option<QuickTarget> {

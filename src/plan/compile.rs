@@ -207,6 +207,7 @@ fn phase(phase: &scenario::Phase) -> PhasePlan {
         loads,
         tags: phase.tags.clone(),
         size: phase.size.unwrap_or(bursts),
+        stop_early: phase.stop_early,
     }
 }
 

@@ -189,6 +189,9 @@ pub struct PhasePlan {
     pub tags: Vec<String>,
     /// Whether a size search replays it.
     pub size: bool,
+    /// Whether the run is over after it where it went badly: a rule is broken by then, or more than
+    /// 1 % of its requests failed.
+    pub stop_early: bool,
 }
 
 impl PhasePlan {

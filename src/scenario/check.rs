@@ -41,6 +41,24 @@ impl Context<'_> {
     }
 }
 
+/// The phases of a preset for scenarios that were made otherwise than from a file.
+pub(super) fn phases_of(
+    tree: &Node,
+    expected: Option<Rate>,
+    flows: &[Flow],
+    notes: &Notes,
+) -> Vec<Phase> {
+    let Some(root) = Reader::new("the pattern", tree, notes) else { return Vec::new() };
+    let context = Context {
+        notes,
+        directory: PathBuf::new(),
+        expected,
+        constants: RefCell::default(),
+        replayed: RefCell::default(),
+    };
+    phases::phases(&root, flows, &context)
+}
+
 /// Checks a whole scenario. None where a part is missing without which there is no scenario; a
 /// fault says which.
 pub(super) fn scenario(

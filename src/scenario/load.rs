@@ -6,7 +6,7 @@ use super::check;
 use super::fault::{Fault, Faults, Sources};
 use super::reader::{Notes, nearest};
 use super::tree::{Entry, Node, Value};
-use super::{Phase, RuleCheck, Scenario};
+use super::{Pattern, Phase, RuleCheck, Scenario};
 
 /// How deep `extends` may go.
 const EXTENDS_MAX: usize = 16;
@@ -20,6 +20,8 @@ pub struct Overrides {
     pub only: Vec<String>,
     /// Names or tags of phases to leave out.
     pub skip: Vec<String>,
+    /// Phases to run instead of the scenario's own.
+    pub pattern: Option<Pattern>,
 }
 
 /// Reads and checks a scenario file.
@@ -60,6 +62,17 @@ fn checked(
     rules: RuleCheck<'_>,
 ) -> Result<Scenario, Faults> {
     let mut faults = Vec::new();
+    if let Some(pattern) = overrides.pattern {
+        let text = pattern.text();
+        let file = sources.add(format!("--pattern {pattern}"), text.as_str());
+        match Node::parse(&text, file) {
+            Ok(phases) => {
+                leave_rules_of(&mut tree, &phases);
+                tree.merge(phases);
+            }
+            Err((message, place)) => faults.push(Fault::at(&place, message, "")),
+        }
+    }
     for pair in &overrides.set {
         faults.extend(set(&mut tree, pair, &mut sources).err());
     }
@@ -74,6 +87,26 @@ fn checked(
     }
     scenario.sources = sources;
     Ok(scenario)
+}
+
+/// Drops rules about phases that other phases have taken the place of.
+fn leave_rules_of(tree: &mut Node, phases: &Node) {
+    let Value::Table(entries) = &mut tree.value else { return };
+    let rules = entries.iter_mut().find(|entry| entry.key == "thresholds");
+    let Some(Entry { node: Node { value: Value::Table(rules), .. }, .. }) = rules else { return };
+    let named = |name: &str| {
+        match phases.get("phase") {
+        Some(Node { value: Value::Array(phases), .. }) => phases.iter().any(|phase| {
+            matches!(phase.get("name"), Some(Node { value: Value::String(own), .. }) if own == name)
+        }),
+        _ => false,
+    }
+    };
+    rules.retain(|rule| {
+        let phase = rule.key.split_once("phase:").map(|(_, rest)| rest);
+        let name = phase.and_then(|rest| rest.split([',', '}']).next()).map(str::trim);
+        name.is_none_or(named)
+    });
 }
 
 /// A file's tree, on top of the one that it extends.

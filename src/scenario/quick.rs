@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check::phases_of;
+use super::reader::Notes;
+use super::tree::Node;
 use super::{
-    Arrivals, Body, Burst, BurstForm, Cargo, Constants, Flow, Load, Pace, Phase, Reply, Scenario,
-    Source, Sources, Step, Target, Think, Traffic, Transfer,
+    Arrivals, Body, Burst, BurstForm, Cargo, Constants, Faults, Flow, Load, Pace, Pattern, Phase,
+    Reply, Scenario, Source, Sources, Step, Target, Think, Traffic, Transfer,
 };
 use crate::units::{Bytes, Rate};
 
@@ -90,6 +93,23 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// Puts a preset in the place of the phases; its rates are shares of `expected`.
+    ///
+    /// # Errors
+    /// Where nothing is expected.
+    pub fn follow(&mut self, pattern: Pattern, expected: Option<Rate>) -> Result<(), Faults> {
+        let (text, mut sources, notes) = (pattern.text(), Sources::default(), Notes::default());
+        let file = sources.add(format!("--pattern {pattern}"), text.as_str());
+        match Node::parse(&text, file) {
+            Ok(tree) => self.phases = phases_of(&tree, expected, &self.scenarios, &notes),
+            Err((message, place)) => notes.fault(&place, message, ""),
+        }
+        let faults = notes.into_faults();
+        if faults.is_empty() { Ok(()) } else { Err(Faults::new(sources, faults)) }
+    }
+}
+
 fn step(path: String, body_size: Option<Bytes>) -> Step {
     let method = if body_size.is_some() { "POST" } else { "GET" };
     Step {
@@ -118,6 +138,7 @@ fn phases(length: Duration) -> Vec<Phase> {
         length,
         tags: Vec::new(),
         size: None,
+        stop_early: false,
         loads: vec![Load { flow: None, start_after: Duration::ZERO, pace }],
     };
     let users = Pace::Closed { stages: vec![(0, 10, ramp)], iterations: None };

@@ -87,6 +87,9 @@ impl Session {
                 if early.is_none() { planned.min(self.clock.now()) } else { self.clock.now() };
             self.during(driving.end_phase(index, ends)).await??;
             self.take(Event { at: ends, what: What::PhaseEnd { phase: index } }).await?;
+            if early.is_none() && phase.stop_early {
+                early = self.seen.bad_quality().map(Early::Aborted);
+            }
             if early.is_some() {
                 break;
             }

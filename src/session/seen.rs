@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Moment;
 use crate::event::{Event, Exit, LifeId, What};
 use crate::judge::Thresholds;
-use crate::plan::Plan;
+use crate::plan::{Plan, Rule};
 
 /// What a run has seen so far, as far as it must react to it.
 #[derive(Debug)]
@@ -14,7 +14,24 @@ pub struct Seen {
     ends: BTreeMap<LifeId, (Moment, Exit)>,
     /// The rules with `abort`; none where the plan has no such rule.
     aborts: Option<Thresholds>,
+    /// All rules, and those about failures that stopping early goes by; none where no phase may be
+    /// the last.
+    quality: Option<Thresholds>,
     broken: Option<String>,
+}
+
+/// The rules that decide whether the run goes on after a phase that says `stop-early`.
+fn quality_rules(plan: &Plan) -> Vec<Rule> {
+    let early = plan.phases.iter().filter(|phase| phase.stop_early);
+    let few_fail = early.filter_map(|phase| {
+        let selector = format!("http_req_failed{{phase:{}}}", phase.name);
+        Rule::parse(&selector, "rate<=0.01", false).ok()
+    });
+    let mut rules: Vec<Rule> = few_fail.collect();
+    if !rules.is_empty() {
+        rules.extend(plan.rules.iter().cloned());
+    }
+    rules
 }
 
 impl Seen {
@@ -23,13 +40,18 @@ impl Seen {
     pub fn new(plan: &Plan) -> Self {
         let rules: Vec<_> = plan.rules.iter().filter(|rule| rule.abort).cloned().collect();
         let aborts = (!rules.is_empty()).then(|| Thresholds::new(rules, &plan.outline()));
-        Self { kills: BTreeSet::new(), ends: BTreeMap::new(), aborts, broken: None }
+        let quality = quality_rules(plan);
+        let quality = (!quality.is_empty()).then(|| Thresholds::new(quality, &plan.outline()));
+        Self { kills: BTreeSet::new(), ends: BTreeMap::new(), aborts, quality, broken: None }
     }
 
     /// Takes in an event. Gives whether it is to be recorded as it is: the runtime's news of an
     /// end is kept back, for the session completes it once the lifetime peak is known.
     pub(super) fn take(&mut self, event: &Event) -> bool {
         self.judge(event);
+        if let Some(quality) = &mut self.quality {
+            quality.feed(event);
+        }
         match &event.what {
             What::OomKill(kill) => {
                 self.kills.insert(kill.life);
@@ -48,7 +70,7 @@ impl Seen {
         aborts.feed(event);
         // Once a window is enough: percentiles take time.
         if self.broken.is_none() && matches!(event.what, What::Memory(_)) {
-            let text = |rule: &crate::plan::Rule| format!("{}: {}", rule.selector, rule.text);
+            let text = |rule: &Rule| format!("{}: {}", rule.selector, rule.text);
             self.broken = aborts.broken().map(text);
         }
     }
@@ -63,6 +85,14 @@ impl Seen {
     #[must_use]
     pub fn end_of(&self, life: LifeId) -> Option<(Moment, Exit)> {
         self.ends.get(&life).copied()
+    }
+
+    /// What speaks against going on: the first rule that is broken, of whatever phase.
+    #[must_use]
+    pub fn bad_quality(&self) -> Option<String> {
+        let measured = self.quality.as_ref()?.measured();
+        let broken = measured.into_iter().find(|row| row.pass == Some(false))?;
+        Some(format!("{}: {}", broken.metric, broken.rule))
     }
 
     /// The first rule with `abort` that is broken.

@@ -51,6 +51,7 @@ fn job(model: LoadModel, path: &str, length: Duration) -> Job {
         loads: vec![load],
         tags: vec![],
         size: false,
+        stop_early: false,
     };
     Job { traffic: traffic.into(), phases: vec![phase].into(), window: Duration::from_millis(100) }
 }

@@ -326,6 +326,7 @@ fn start_engine(
         loads: vec![load.clone()],
         tags: vec![],
         size: false,
+        stop_early: false,
     };
     let job = Job {
         traffic: traffic.into(),

@@ -44,6 +44,7 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
     let length = table.length("for");
     let tags = table.strings("tags");
     let size = table.bool("size");
+    let stop_early = table.bool("stop-early").unwrap_or(false);
     let mut loads = Vec::new();
     let listed = table.list("load");
     let flat = PACING.iter().any(|key| table.has(key));
@@ -80,7 +81,7 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
         let message = format!("the phase `{name}` lasts no time");
         context.notes.fault(table.place, message, "add `for = \"30s\"`");
     }
-    Phase { name, length, tags, size, loads }
+    Phase { name, length, tags, size, stop_early, loads }
 }
 
 fn pace_length(pace: &Pace) -> Duration {
@@ -280,7 +281,7 @@ pub(super) fn rate(node: &Node, context: &Context<'_>) -> Option<Rate> {
             Some(share) => {
                 let Some(expected) = context.expected else {
                     let message = format!("`{text}` of what?");
-                    let help = "add production's peak: `[traffic]` with `expected = \"200/s\"`";
+                    let help = "add production's peak: `[traffic]` with `expected = \"200/s\"`, or `--expected 200/s`";
                     context.notes.fault(&node.place, message, help);
                     return None;
                 };
