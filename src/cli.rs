@@ -11,6 +11,7 @@
 mod clean;
 mod doctor;
 mod exit;
+mod export;
 mod fault;
 mod helper;
 mod load;
@@ -46,6 +47,8 @@ enum Verb {
     Watch(Box<options::Watch>),
     /// Analyse and render a run directory again
     Report(options::Report),
+    /// Give a recording's data to other programs
+    Export(options::Export),
     /// Say what this host can do, and how to let it do more
     Doctor(options::Doctor),
     /// Remove what a killed run left behind
@@ -71,6 +74,7 @@ pub fn main() -> Exit {
         Verb::Load(options) => load::load(&options),
         Verb::Watch(options) => watch::watch(&options),
         Verb::Report(options) => report::report(&options),
+        Verb::Export(options) => export::export(&options),
         Verb::Doctor(options) => doctor::doctor(&options),
         Verb::Clean(options) => clean::clean(&options),
         Verb::Helper(options) => helper::helper(&options),

@@ -9,6 +9,7 @@ mod draw;
 mod error;
 mod json;
 mod json_target;
+mod latency_log;
 mod markdown;
 mod panels;
 mod scale;
@@ -21,6 +22,7 @@ mod write;
 
 pub use error::Error;
 pub use json::RunJson;
+pub use latency_log::write_latency_log;
 pub use markdown::Markdown;
 pub use startup::StartupSvg;
 pub use summary::Summary;

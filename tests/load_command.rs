@@ -40,7 +40,7 @@ fn serve(stream: TcpStream, status: u16, delay: Duration, notes: &Notes) -> Opti
     loop {
         let mut note = Note::default();
         reader.read_line(&mut note.line).ok().filter(|read| *read > 0)?;
-        note.line = note.line.trim_end().to_owned();
+        note.line.truncate(note.line.trim_end().len());
         let mut length = 0;
         loop {
             let mut line = String::new();
@@ -253,4 +253,46 @@ fn the_run_is_kept_where_asked_and_renders_again() {
         .output()
         .unwrap();
     assert_eq!(json(&again)["phases"][0]["traffic"]["requests"], 100);
+}
+
+#[test]
+fn times_are_exported_as_a_histogram_log() {
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+    let (address, _) = quick();
+    let place = tempfile::tempdir().unwrap();
+    let (out, log) = (place.path().join("run"), place.path().join("times.hlog"));
+    let (out, log) = (out.to_str().unwrap(), log.to_str().unwrap());
+    load(&["-z", "2500ms", "--rate", "100", "--out", out, &url(address)]);
+    let export = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_highwater")).arg("export").args(args).output().unwrap()
+    };
+    let output = export(&[out, "--format", "hlog", "--out", log]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let bytes = std::fs::read(log).unwrap();
+    let (mut counts, mut base) = ([0_u64; 2], None);
+    for entry in IntervalLogIterator::new(&bytes) {
+        match entry.unwrap() {
+            LogEntry::Interval(interval) => {
+                let tag = interval.tag().unwrap().as_str().to_owned();
+                assert!(tag.ends_with(":load:load:GET_/a"), "{tag}");
+                let encoded = interval.encoded_histogram();
+                let stored =
+                    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded);
+                let times: hdrhistogram::Histogram<u64> =
+                    Deserializer::new().deserialize(&mut &*stored.unwrap()).unwrap();
+                counts[usize::from(tag.starts_with("duration:"))] += times.len();
+            }
+            LogEntry::BaseTime(time) => base = Some(time),
+            LogEntry::StartTime(_) => {}
+        }
+    }
+    assert_eq!(counts, [250, 250]);
+    assert!(base.is_some());
+    let piped = export(&[out, "--format", "hlog"]);
+    assert_eq!(piped.stdout, bytes);
+    assert_eq!(
+        export(&[place.path().to_str().unwrap(), "--format", "hlog"]).status.code(),
+        Some(2)
+    );
 }

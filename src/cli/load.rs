@@ -100,7 +100,7 @@ async fn reach(url: &Url) -> Result<SocketAddr, Fault> {
         match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Ok(address),
             Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = "it does not accept".to_owned(),
+            Err(_) => "it does not accept".clone_into(&mut last),
         }
     }
     Err(refused(last))

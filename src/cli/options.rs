@@ -227,7 +227,7 @@ pub(super) struct Load {
     /// How long a request may take, in seconds or as a time; 0: as long as it likes
     #[arg(short = 't', long, value_name = "TIME", default_value = "20", value_parser = seconds_or_time)]
     pub(super) timeout: std::time::Duration,
-    /// A rule to hold the traffic to, such as 'http_req_duration: p(95)<200'
+    /// A rule to hold the traffic to, such as `http_req_duration: p(95)<200`
     #[arg(long, value_name = "METRIC: RULE")]
     pub(super) threshold: Vec<String>,
     /// Keep the run's directory, with its recording and reports
@@ -253,6 +253,26 @@ fn seconds_or_time(text: &str) -> Result<std::time::Duration, String> {
         return Ok(std::time::Duration::from_secs(seconds.into()));
     }
     crate::units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// `highwater export`
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// The run's directory
+    pub(super) directory: PathBuf,
+    /// What to write: hlog, the interval histograms of latencies and durations
+    #[arg(long, value_enum)]
+    pub(super) format: ExportFormat,
+    /// Where to [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// What a recording's data is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// An `HdrHistogram` log.
+    Hlog,
 }
 
 /// `highwater watch`

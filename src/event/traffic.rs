@@ -265,6 +265,11 @@ impl Histogram {
         recorded.map(|row| (row.value_iterated_to(), row.count_at_value()))
     }
 
+    /// As the library has it.
+    pub(crate) const fn as_hdr(&self) -> &hdrhistogram::Histogram<u64> {
+        &self.0
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.0.is_empty() {

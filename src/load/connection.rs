@@ -255,7 +255,6 @@ struct Upload {
     chunk: Bytes,
     /// How much of the connection's `out` was written.
     head_written: usize,
-    is_chunked: bool,
     /// Whether a chunk was begun that lacks its line end.
     in_chunk: bool,
     /// Whether the payload has given its last.
@@ -266,7 +265,6 @@ struct Upload {
 impl Upload {
     fn new(payload: Payload) -> Self {
         Self {
-            is_chunked: payload.is_chunked(),
             payload,
             chunk: Bytes::new(),
             head_written: 0,
@@ -289,7 +287,7 @@ impl Upload {
             out.clear();
             self.head_written = 0;
         }
-        if self.is_chunked {
+        if self.payload.is_chunked() {
             let end = if std::mem::take(&mut self.in_chunk) { "\r\n" } else { "" };
             // Writing to memory never fails.
             let _ = match &next {

@@ -148,17 +148,18 @@ impl Incoming {
             return Err(Malformed);
         };
         match status {
-            101 => {}
-            100..200 => return Ok(Some(used)),
-            200.. => {}
             ..100 => return Err(Malformed),
+            100 | 102..200 => return Ok(Some(used)),
+            101 | 200.. => {}
         }
         let framing = Framing::of(answer.headers)?;
         self.persists = status != 101 && (framing.keep_alive || version == 1 && !framing.close);
         self.state = match framing {
             _ if self.bodiless || matches!(status, 101 | 204 | 304) => State::Done,
-            Framing { chunked: true, .. } => State::Chunked(Chunked::START),
-            Framing { coded: true, .. } | Framing { length: None, .. } => State::UntilClose,
+            Framing { coding: Coding::Chunked, .. } => State::Chunked(Chunked::START),
+            Framing { coding: Coding::Other, .. } | Framing { length: None, .. } => {
+                State::UntilClose
+            }
             Framing { length: Some(0), .. } => State::Done,
             Framing { length: Some(length), .. } => State::Counted(length),
         };
@@ -215,9 +216,8 @@ impl Chunked {
                 self.left = self.left.checked_mul(16).ok_or(Malformed)? + digit;
                 Part::Digits
             }
-            (Part::Digits, b'\r') => Part::SizeEnd,
+            (Part::Digits | Part::Extension, b'\r') => Part::SizeEnd,
             (Part::Digits, b';' | b' ' | b'\t') => Part::Extension,
-            (Part::Extension, b'\r') => Part::SizeEnd,
             (Part::Extension, byte) if byte != b'\n' => self.idle(Part::Extension)?,
             (Part::SizeEnd, b'\n') if self.left == 0 => Part::Trailer,
             (Part::SizeEnd, b'\n') => Part::Data,
@@ -241,14 +241,20 @@ impl Chunked {
     }
 }
 
+/// The transfer coding that was applied last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Coding {
+    #[default]
+    None,
+    Chunked,
+    Other,
+}
+
 /// What a head says of the body's end and the connection's.
 #[derive(Debug, Default)]
 struct Framing {
     length: Option<u64>,
-    /// The body has a transfer coding …
-    coded: bool,
-    /// … the last of which is `chunked`.
-    chunked: bool,
+    coding: Coding,
     close: bool,
     keep_alive: bool,
 }
@@ -263,8 +269,8 @@ impl Framing {
                     framing.add_length(header.value)?;
                 }
                 17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
-                    framing.coded = true;
-                    framing.chunked = last_token_is(header.value, "chunked");
+                    let chunked = last_token_is(header.value, "chunked");
+                    framing.coding = if chunked { Coding::Chunked } else { Coding::Other };
                 }
                 10 if header.name.eq_ignore_ascii_case("connection") => {
                     framing.close |= tokens(header.value).any(|token| is(token, "close"));
@@ -299,7 +305,7 @@ fn last_token_is(value: &[u8], wanted: &str) -> bool {
     tokens(value).next_back().is_some_and(|token| is(token, wanted))
 }
 
-const fn is(token: &[u8], wanted: &str) -> bool {
+fn is(token: &[u8], wanted: &str) -> bool {
     token.eq_ignore_ascii_case(wanted.as_bytes())
 }
 
@@ -341,6 +347,7 @@ mod tests {
         read(&[text.as_bytes()], false)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
     fn good(status: u16, body: &str, whole: bool, persists: bool) -> Result<Read, Malformed> {
         Ok((Some(status), body.as_bytes().to_vec(), whole, persists))
     }

@@ -89,11 +89,7 @@ pub(super) fn surge(table: &Reader<'_>, context: &Context<'_>) -> Option<Surge> 
 
 impl Surge {
     /// The stages of a load at `base`; none where the surge doesn't fit into its length.
-    pub(super) fn stages(
-        self,
-        base: Rate,
-        length: Duration,
-    ) -> Option<Vec<(Rate, Rate, Duration)>> {
+    pub(super) fn stages(self, base: Rate, length: Duration) -> Option<Stages> {
         let Self { to, at, rise, stays, fall } = self;
         let rest = length.checked_sub(at + rise + stays + fall)?;
         let stages = [
@@ -126,6 +122,9 @@ pub(super) fn in_turns(rate: Rate, (on, off): (Duration, Duration)) -> Burst {
     Burst { every: on + off, form: BurstForm::Rate(rate, on), jitter: 0.0, begins: 0.0 }
 }
 
+/// From, to, how long.
+type Stages = Vec<(Rate, Rate, Duration)>;
+
 /// The stages of a rate, and the bursts that being on and off makes of it.
 pub(super) fn shape(
     table: &Reader<'_>,
@@ -133,7 +132,7 @@ pub(super) fn shape(
     range: (Rate, Rate),
     length: Duration,
     context: &Context<'_>,
-) -> Option<(Vec<(Rate, Rate, Duration)>, Vec<Burst>)> {
+) -> Option<(Stages, Vec<Burst>)> {
     let plain = vec![(range.0, range.1, length)];
     let (surge, turns) = (surge(table, context), on_off(table, context));
     if surge.is_none() && turns.is_none() {
