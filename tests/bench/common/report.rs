@@ -68,14 +68,13 @@ impl Report {
         let (what, value) = (width(|row| &row.what), width(|row| &row.value));
         let (what, value) = (what.unwrap_or(0), value.unwrap_or(0));
         for row in &self.rows {
-            let pass = match row.pass {
-                Some(true) => "pass",
-                Some(false) => "FAIL",
-                None => "",
+            let goal = match row.pass {
+                Some(true) => format!("goal {}: met", row.goal),
+                Some(false) => format!("goal {}: missed", row.goal),
+                None => String::new(),
             };
-            let goal =
-                format!("{:what$}  {:value$}  {:4}  {}", row.what, row.value, pass, row.goal);
-            println!("  {}", goal.trim_end());
+            let line = format!("{:what$}  {:value$}  {goal}", row.what, row.value);
+            println!("  {}", line.trim_end());
         }
         let rows: Vec<Value> = self
             .rows
