@@ -56,11 +56,11 @@ struct Half {
 }
 
 fn main() {
+    let mut report = Report::new("load_lateness");
     pin(1);
     let (rate, seconds) = (float(option("--rate", 1000)), option("--seconds", 60));
     let half = Duration::from_secs(seconds) / 2;
     let server = Server::steady();
-    let mut report = Report::new("load_lateness");
     // The first of all finds the server cold.
     drive(server.address, "/", closed(USERS, Duration::from_secs(1)), Duration::from_secs(1));
     let mut details = Vec::new();

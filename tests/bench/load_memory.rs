@@ -1,7 +1,8 @@
 //! What memory the load generator needs: flat over millions of requests, and bounded with 10,000
 //! connections.
 //!
-//! `load_memory [--requests 20000000] [--seconds 30]`, as root (it raises the limit of open files).
+//! `load_memory [--requests 20000000] [--seconds 30]`, with at least 11,000 open files allowed
+//! (`ulimit -Hn`).
 //! A server of this benchmark on core 0 answers 899 of 1,000 requests with 200, 100 with 500, and
 //! breaks one connection in the middle of its answer. On core 1, each as a process of its own:
 //!
@@ -51,7 +52,7 @@ struct Run {
 
 fn main() {
     serve_if_asked();
-    allow_descriptors();
+    allow_descriptors(MANY + 1000);
     let (requests, seconds) = (option("--requests", 20_000_000), option("--seconds", 30));
     let program = program();
     let mut report = Report::new("load_memory");

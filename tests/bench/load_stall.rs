@@ -32,9 +32,9 @@ const OFF_MAX: f64 = 1.0;
 
 fn main() {
     serve_if_asked();
+    let mut report = Report::new("load_stall");
     pin(1);
     let (seconds, rate) = (option("--seconds", 30), option("--rate", 500));
-    let mut report = Report::new("load_stall");
     let length = Duration::from_secs(seconds);
     let load = open(float(rate), Arrivals::Even, length);
     let server = Server::own(&STALLS);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub(crate) struct Report {
     name: &'static str,
     load_before: String,
+    cpus: usize,
     rows: Vec<Row>,
 }
 
@@ -27,8 +28,10 @@ fn load() -> String {
 }
 
 impl Report {
+    /// To be made before the benchmark binds itself to a core: it counts those that there are.
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, load_before: load(), rows: Vec::new() }
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { name, load_before: load(), cpus, rows: Vec::new() }
     }
 
     /// A number without a goal.
@@ -54,7 +57,7 @@ impl Report {
     /// Prints the table and keeps it, with further `details`, as `results/<name>.json`.
     pub(crate) fn finish(self, details: &Value) {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cpus = self.cpus;
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         let (before, after) = (self.load_before.clone(), load());
         println!(

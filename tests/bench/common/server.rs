@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{Backlog, listen};
 use serde_json::{Value, json};
 
 use super::{Ending, monotonic_ns, pinned, start_again};
 
-/// Descriptors that a benchmark and its children may have open.
-const DESCRIPTORS: u64 = 65_536;
+/// Connections that may wait to be accepted: all that are made in a stall.
+const BACKLOG: i32 = 4096;
 const SECOND_NS: u64 = 1_000_000_000;
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\nHello, World!";
 const BAD: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 13\r\n\r\nHello, Error!";
@@ -97,10 +98,11 @@ pub(crate) struct Manner {
     pub(crate) mixed: bool,
 }
 
-/// Allows this process and its children many open connections, where it must not stay at fewer.
-pub(crate) fn allow_descriptors() {
-    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)
-        .expect("needs root, or a hard limit of 65,536 open files");
+/// Allows this process and its children as many open connections as it may, and at least so many.
+pub(crate) fn allow_descriptors(needed: u64) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked for");
+    let limit = hard.max(needed);
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit).expect("needs root, or `ulimit -Hn` higher");
 }
 
 /// Serves for ever if the command line says so: to be called first in `main`.
@@ -141,6 +143,9 @@ impl Serving {
     fn new(manner: Manner) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         listener.set_nonblocking(true).expect("sockets can be made so");
+        // The standard library lets fewer wait, and who can't wait tries again a second later.
+        let backlog = Backlog::new(BACKLOG).expect("a small number");
+        listen(&listener, backlog).expect("a socket that listens can be told so again");
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("epoll can be had");
         let event = EpollEvent::new(EpollFlags::EPOLLIN, number_of(&listener));
         epoll.add(&listener, event).expect("a socket can be waited for");
