@@ -17,8 +17,6 @@
 //! Then 32 users send for 5 s as fast as they can, which gives the capacity; at 80 % of it, for
 //! 10 s, the 99th percentile of latency (from due to the last byte) is to be at most 1 ms.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
-
 mod common;
 
 use std::net::SocketAddr;
@@ -117,7 +115,9 @@ fn tell(report: &mut Report, name: &str, rate: f64, halves: &[Half; 2]) {
 fn tell_lateness(report: &mut Report, name: &str, halves: &[Half; 2]) {
     let at = |percent: f64, of: fn(&Half) -> &Histogram| {
         let mut both = Histogram::new();
-        halves.iter().for_each(|half| both.add(of(half)));
+        for half in halves {
+            both.add(of(half));
+        }
         both.percentile(percent).unwrap_or(0)
     };
     let [ours, bare, client]: [fn(&Half) -> &Histogram; 3] =

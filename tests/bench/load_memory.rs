@@ -12,8 +12,6 @@
 //! - `highwater load -z SECONDS -c 10000`: the server must have had 10,000 connections open at
 //!   once. Goal: never more than 256 MiB resident (`VmHWM`).
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
-
 mod common;
 
 use std::path::Path;

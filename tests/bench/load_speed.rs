@@ -224,14 +224,14 @@ fn tell(report: &mut Report, clients: &[Client], turns: &[Vec<Turn>]) {
     }
     for (which, client) in clients.iter().enumerate() {
         let Some(goal) = client.goal() else { continue };
-        for own in 0..2 {
-            let (ours, theirs) = (rates(own), rates(which));
-            let pairs: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, it)| ours / it).collect();
-            let ratio = median(&ours) / median(&theirs);
+        for (own, ours) in clients.iter().enumerate().filter(|(_, it)| it.goal().is_none()) {
+            let (own, theirs) = (rates(own), rates(which));
+            let pairs: Vec<f64> = own.iter().zip(&theirs).map(|(own, it)| own / it).collect();
+            let ratio = median(&own) / median(&theirs);
             let (least, most) = (quantile(&pairs, 0.0), quantile(&pairs, 1.0));
-            let what = format!("{} / {}", clients[own].name(), client.name());
+            let what = format!("{} / {}", ours.name(), client.name());
             let value = format!("{ratio:.2} (rounds {least:.2} to {most:.2})");
-            if clients[own] == Client::Program {
+            if *ours == Client::Program {
                 report.goal(what, value, format!("≥ {goal:.1}"), ratio >= goal);
             } else {
                 report.say(what, value);

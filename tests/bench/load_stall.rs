@@ -10,8 +10,6 @@
 //! (32 connections; it has no rate) and hey (50 connections, `-q` for the same rate in all) report
 //! of the same server is told beside it, each in a run of its own.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
-
 mod common;
 
 use std::process::Stdio;

@@ -35,7 +35,9 @@ impl Looped {
     fn of(lateness_us: &[u64], latency_us: &[u64], cpu_ns: u64) -> Self {
         let histogram = |times: &[u64]| {
             let mut histogram = Histogram::new();
-            times.iter().for_each(|us| histogram.record(*us));
+            for us in times {
+                histogram.record(*us);
+            }
             histogram
         };
         Self {
