@@ -246,6 +246,8 @@ fn raw(client: Client, turns: &[Turn]) -> Value {
         .map(|turn| json!({"per_second": turn.per_second, "cpu_us": turn.cpu_us_per_request}))
         .collect();
     let version = Command::new(client.name()).arg("--version").output().ok();
-    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let version = version.and_then(|output| {
+        String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
+    });
     json!({"client": client.name(), "version": version, "rounds": turns})
 }
