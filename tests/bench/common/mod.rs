@@ -3,17 +3,24 @@
 
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
+pub(crate) mod bare;
 pub(crate) mod clean;
 pub(crate) mod container;
+pub(crate) mod drive;
 pub(crate) mod nest;
 pub(crate) mod report;
+pub(crate) mod server;
 pub(crate) mod statistics;
 pub(crate) mod truth;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use highwater::event::{Event, TickBlock, What};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {
@@ -22,8 +29,18 @@ pub(crate) fn root() -> &'static Path {
 
 /// The fixture services' binary, built for release.
 pub(crate) fn fixtures() -> PathBuf {
+    built("highwater-fixtures")
+}
+
+/// Highwater itself, built for release.
+pub(crate) fn program() -> PathBuf {
+    built("highwater")
+}
+
+/// The binary of the package of the same name, built for release.
+fn built(name: &str) -> PathBuf {
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--package", "highwater-fixtures"])
+        .args(["build", "--release", "--quiet", "--package", name, "--bin", name])
         .args(["--message-format", "json"])
         .current_dir(root())
         .output()
@@ -33,7 +50,7 @@ pub(crate) fn fixtures() -> PathBuf {
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .find(|path| path.ends_with("highwater-fixtures"))
+        .find(|path| path.ends_with(name))
         .expect("cargo names the binary")
 }
 
@@ -54,12 +71,38 @@ pub(crate) const fn float(count: u64) -> f64 {
 
 /// `CLOCK_MONOTONIC` now, in nanoseconds.
 pub(crate) fn monotonic_ns() -> u64 {
-    highwater::clock::Clock::start().anchor().monotonic_ns
+    highwater::clock::monotonic_ns()
 }
 
 /// The number after the program's name and `before` other arguments, or a default.
 pub(crate) fn number_argument(before: usize, default: u64) -> u64 {
     std::env::args().nth(before + 1).map_or(default, |text| text.parse().expect("a whole number"))
+}
+
+/// The number after `--name` on the command line, or a default.
+pub(crate) fn option(name: &str, default: u64) -> u64 {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
+    arguments.next().map_or(default, |text| text.parse().expect("a whole number after the option"))
+}
+
+/// Binds this thread, and those that it starts from now on, to one core.
+pub(crate) fn pin(core: usize) {
+    let mut cores = CpuSet::new();
+    cores.set(core).expect("a core's number is small");
+    sched_setaffinity(Pid::from_raw(0), &cores).expect("the benchmark needs two cores");
+}
+
+/// CPU time that this thread has used, in nanoseconds.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux always has it");
+    highwater::clock::nanos(used.into())
+}
+
+/// A program bound to one core, dying with this thread.
+pub(crate) fn pinned(core: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "taskset", "-c", core]).arg(program);
+    command
 }
 
 /// The program started anew with other arguments, dying with this thread; `before` comes first on
