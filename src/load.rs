@@ -29,6 +29,7 @@ mod error;
 mod exchange;
 mod feed;
 mod incoming;
+mod line;
 mod pace;
 mod payload;
 mod pool;

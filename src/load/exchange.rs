@@ -14,6 +14,7 @@ use crate::clock::{Clock, Moment};
 use crate::event::ErrorKind;
 use crate::load::connection::{Connection, Failure};
 use crate::load::deadline::{Cut, Deadlines, Slot};
+use crate::load::line::{Line, Place};
 use crate::load::reply::{Answer, Checked};
 use crate::load::session::Session;
 use crate::load::socket::Wire;
@@ -38,6 +39,8 @@ pub(super) struct Shop {
     pub(super) in_flight: Cell<usize>,
     pub(super) address: Cell<SocketAddr>,
     pub(super) idle: RefCell<Vec<Connection>>,
+    /// Requests that wait for a connection.
+    pub(super) line: Line,
     pub(super) deadlines: Deadlines,
     pub(super) tally: RefCell<Tally>,
     pub(super) wire: Rc<Wire>,
@@ -145,7 +148,7 @@ impl Shop {
 
     /// Makes an admitted request, reads its answer and counts how it ends.
     pub(super) async fn perform(
-        &self,
+        self: &Rc<Self>,
         order: Order<'_>,
         session: &mut Session,
         own: &mut Option<Connection>,
@@ -165,7 +168,7 @@ impl Shop {
     }
 
     async fn attempt(
-        &self,
+        self: &Rc<Self>,
         order: Order<'_>,
         session: &Session,
         own: &mut Option<Connection>,
@@ -179,11 +182,14 @@ impl Shop {
         // A slow reader has a connection of its own, made for that.
         let mut kept = if drain.is_none() { self.find(own) } else { None };
         loop {
-            let mut connection = if let Some(connection) = kept.take() {
-                connection
-            } else {
-                let (clock, wire) = (self.clock.clone(), Rc::clone(&self.wire));
-                Connection::open(self.address.get(), clock, wire, drain, slot).await?
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None if drain.is_some() => self.dial(drain, slot).await?,
+                None => {
+                    let place = self.line.join();
+                    tokio::task::spawn_local(Rc::clone(self).dial_for(Rc::clone(&place), timeout));
+                    place.wait(slot).await?
+                }
             };
             let reused = connection.used;
             let (host, path) = order.step.place(order.made);
@@ -309,9 +315,31 @@ impl Shop {
         None
     }
 
-    /// Keeps a connection for whoever comes next.
+    async fn dial(&self, drain: Option<u64>, slot: &Slot) -> Result<Connection, Failure> {
+        let (clock, wire) = (self.clock.clone(), Rc::clone(&self.wire));
+        Connection::open(self.address.get(), clock, wire, drain, slot).await
+    }
+
+    /// Makes a connection for whoever waits longest by then; where that fails, `place` is told.
+    async fn dial_for(self: Rc<Self>, place: Rc<Place>, timeout: Duration) {
+        let slot = self.deadlines.slot();
+        slot.arm(self.clock.now() + timeout);
+        let address = self.address.get();
+        match self.dial(None, &slot).await {
+            // The target has another address by now.
+            Ok(_) if address != self.address.get() => {
+                let _ = place.give(Err(Failure::Error(ErrorKind::Reset)));
+            }
+            Ok(connection) => self.keep(Some(connection)),
+            // Whoever was served meanwhile has no use for this.
+            Err(failure) => drop(place.give(Err(failure))),
+        }
+    }
+
+    /// Keeps a connection for whoever waits for one, or comes next.
     pub(super) fn keep(&self, connection: Option<Connection>) {
-        if let Some(mut connection) = connection {
+        let Some(connection) = connection.filter(Connection::is_usable) else { return };
+        if let Some(mut connection) = self.line.serve(connection) {
             connection.idle_since = self.clock.now();
             self.idle.borrow_mut().push(connection);
         }

@@ -22,6 +22,7 @@ use crate::load::drive::{
     Gate, Load, Quota, drive_closed, drive_open, drive_replay, let_go, set_up,
 };
 use crate::load::exchange::Shop;
+use crate::load::line::Line;
 use crate::load::pace::Pacer;
 use crate::load::socket::Wire;
 use crate::load::step::{Common, Scenarios};
@@ -137,6 +138,7 @@ impl Worker {
             max_in_flight: (max + workers - 1 - setup.worker as usize) / workers,
             in_flight: Cell::new(0),
             address: Cell::new(setup.endpoint.address),
+            line: Line::default(),
             idle: RefCell::new(Vec::new()),
             deadlines: Deadlines::default(),
             tally: RefCell::new(Tally::new(
