@@ -21,7 +21,8 @@ impl Seen {
     /// Nothing yet.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let rules: Vec<_> = plan.rules.iter().filter(|rule| rule.abort).cloned().collect();
+        let rules: Vec<_> =
+            plan.rules.iter().filter(|rule| rule.abort.is_some()).cloned().collect();
         let aborts = (!rules.is_empty()).then(|| Thresholds::new(rules, &plan.outline()));
         Self { kills: BTreeSet::new(), ends: BTreeMap::new(), aborts, broken: None }
     }
