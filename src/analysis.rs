@@ -12,6 +12,7 @@ mod model;
 mod phases;
 mod spikes;
 mod startup;
+mod timed;
 mod verdict;
 mod vitals;
 mod watch;
@@ -19,9 +20,10 @@ mod watch;
 pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
 pub use lives::LifeFinding;
 pub use model::{
-    Answer, CheckItem, Composition, Findings, GeneratorAccount, Level, Memory, Phase, PhaseMemory,
-    ProcessPeak, Reason, SamplerAccount, SpikeFinding, Startup, StepTraffic, Suspect, Times,
-    Traffic, Trial, Verdict, Vital, Watched, Written,
+    Answer, AnswerTraffic, CheckItem, Composition, Findings, GeneratorAccount, Level, Memory,
+    Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, SpikeFinding,
+    Startup, StepTraffic, Suspect, TimedRequests, Times, Traffic, Trial, Verdict, Vital, Watched,
+    Written,
 };
 
 use crate::clock::Anchor;
@@ -30,7 +32,7 @@ use crate::plan::Outline;
 
 pub use crate::judge::Measured;
 pub(crate) use crate::judge::float;
-pub(crate) use verdict::value_text;
+pub(crate) use verdict::value_cell;
 
 /// Analyses a run: what was planned, where it ran, and everything that was seen.
 #[must_use]

@@ -7,6 +7,7 @@
 //!
 //! Serialised forms grow only by addition: new variants, and new fields with a default.
 
+mod answers;
 mod facts;
 mod life;
 mod memory;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Moment;
 use crate::units::Bytes;
 
+pub use answers::{Answers, IterationWindow, Status, StatusWindow, UserWindow};
 pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts};
 pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill};
 pub use memory::{
@@ -46,6 +48,10 @@ pub struct Event {
 }
 
 /// The kinds of things that are seen.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "windows of memory are most of what there is; a box for each would only cost"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum What {
     /// A container is about to be started; its cgroup may exist already.
@@ -124,7 +130,7 @@ pub enum What {
     /// Traffic in a window of the timeline, over all workers.
     Flow(FlowWindow),
     /// Traffic of one step, as counted in the phase in which it was due.
-    Traffic(TrafficWindow),
+    Traffic(Box<TrafficWindow>),
     /// The sampler of a life stopped and gives account of itself.
     SamplerDone(SamplerReport),
     /// The load generator stopped and gives account of itself.
@@ -138,6 +144,10 @@ pub enum What {
     Finished(Finish),
     /// The life of this id is of something that is only watched.
     Watched(WatchStart),
+    /// Runs of one scenario.
+    Iterations(IterationWindow),
+    /// Users who were there.
+    Users(UserWindow),
 }
 
 impl What {

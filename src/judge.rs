@@ -13,6 +13,7 @@ mod gauge;
 mod places;
 mod spikes;
 mod thresholds;
+mod windows;
 
 pub use flight::FlightRecorder;
 pub use places::{Placed, Places};

@@ -9,6 +9,7 @@ mod draw;
 mod error;
 mod json;
 mod json_target;
+mod json_traffic;
 mod latency_log;
 mod markdown;
 mod panels;

@@ -256,6 +256,8 @@ pub struct RuleFacts {
     pub phase: Option<String>,
     /// The scenario that it is about.
     pub scenario: Option<String>,
+    /// The steps that it is about.
+    pub steps: Vec<String>,
 }
 
 /// Understands a rule, given its selector and condition; or says what is wrong, and the way out.
@@ -270,8 +272,8 @@ pub struct Threshold {
     pub selector: String,
     /// `max<80%`
     pub rule: String,
-    /// Whether a broken rule ends the run.
-    pub abort: bool,
+    /// Whether a broken rule ends the run: how long after the first phase began at the earliest.
+    pub abort: Option<Duration>,
     /// Where it is written.
     pub place: Place,
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use highwater::clock::Clock;
 use highwater::event::{
-    Counts, ErrorKind, FlowWindow, GeneratorPath, GeneratorReport, Histogram, What,
+    Counts, ErrorKind, FlowWindow, GeneratorPath, GeneratorReport, Histogram, IterationWindow,
+    Status, StatusWindow, UserWindow, What,
 };
 use highwater::load::{Endpoint, Engine, Job};
 use highwater::plan::{
-    Arrivals, Body, Burst, BurstForm, Constants, Iterations, LoadModel, LoadPlan, OpenLoad,
-    PhasePlan, RateStage, Reply, ScenarioChoice, ScenarioPlan, Shape, SizePoints, StepPlan, Think,
-    TrafficPlan, Transfer, UserStage,
+    Arrivals, Body, Burst, BurstForm, Check, Constants, Iterations, LoadModel, LoadPlan, OpenLoad,
+    PhasePlan, RateStage, Reply, ScenarioChoice, ScenarioPlan, Shape, SizePoints, StepPlan, Test,
+    Think, TrafficPlan, Transfer, UserStage, Wanted,
 };
 use highwater::units::{Bytes, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,6 +105,15 @@ async fn converse(mut stream: TcpStream, seen: Arc<Seen>) -> Option<()> {
             "/silent" => {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 ""
+            }
+            // The head at once, the body later.
+            "/late" => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await.ok()?;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                "ok"
+            }
+            "/moody" if number % 2 == 1 => {
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy"
             }
             "/large" => {
                 let size = 8 << 20;
@@ -200,6 +210,11 @@ struct Outcome {
     latency_us: Histogram,
     duration_us: Histogram,
     lateness_us: Histogram,
+    waiting_us: Histogram,
+    receiving_us: Histogram,
+    by_status: Vec<StatusWindow>,
+    iterations: Vec<IterationWindow>,
+    users: Vec<UserWindow>,
     flows: Vec<FlowWindow>,
     report: GeneratorReport,
 }
@@ -298,6 +313,11 @@ fn sum_up(events: Vec<What>, report: GeneratorReport) -> Outcome {
         latency_us: Histogram::new(),
         duration_us: Histogram::new(),
         lateness_us: Histogram::new(),
+        waiting_us: Histogram::new(),
+        receiving_us: Histogram::new(),
+        by_status: Vec::new(),
+        iterations: Vec::new(),
+        users: Vec::new(),
         flows: Vec::new(),
         report,
     };
@@ -317,7 +337,12 @@ fn sum_up(events: Vec<What>, report: GeneratorReport) -> Outcome {
                 outcome.latency_us.add(&window.latency_us);
                 outcome.duration_us.add(&window.duration_us);
                 outcome.lateness_us.add(&window.lateness_us);
+                outcome.waiting_us.add(&window.waiting_us);
+                outcome.receiving_us.add(&window.receiving_us);
+                outcome.by_status.extend(window.by_status);
             }
+            What::Iterations(window) => outcome.iterations.push(window),
+            What::Users(window) => outcome.users.push(window),
             What::Flow(window) => outcome.flows.push(window),
             _ => {}
         }
@@ -415,6 +440,77 @@ async fn failures_are_counted_by_kind() {
             assert!((100_000..300_000).contains(&most), "{path}: {most} µs");
         }
     }
+}
+
+#[tokio::test]
+async fn the_first_byte_is_told_from_the_last() {
+    let (to, _) = serve().await;
+    let load = users(1, 5 * SECOND, Some(10));
+    let outcome = run(traffic(vec![step(0, "/late")]), vec![phase(load, 5 * SECOND)], to).await;
+    assert_eq!((outcome.waiting_us.count(), outcome.receiving_us.count()), (10, 10));
+    let median = |times: &Histogram| times.percentile(50.0).unwrap();
+    assert!(median(&outcome.waiting_us) < 40_000, "{} µs", median(&outcome.waiting_us));
+    assert!((45_000..90_000).contains(&median(&outcome.receiving_us)));
+    // All were answered alike.
+    assert!(outcome.by_status.is_empty());
+}
+
+#[tokio::test]
+async fn checks_and_times_are_told_apart_by_status() {
+    let (to, _) = serve().await;
+    let check = |text: &str| Check { what: Wanted::Body(Test::Contains(text.into())), warn: true };
+    let reply = Reply { checks: vec![check("ok"), check("")], ..Reply::default() };
+    let steps = vec![StepPlan { reply, ..step(0, "/moody") }];
+    let load = users(1, 5 * SECOND, Some(40));
+    let outcome = run_with(traffic(steps), vec![phase(load, 5 * SECOND)], to, 1, |_| {}).await;
+    assert_eq!(outcome.status, BTreeMap::from([(200, 20), (503, 20)]));
+    assert_eq!((outcome.total.checks_passed, outcome.total.checks_failed), (60, 20));
+    let of = |code, expected| {
+        let rows = outcome.by_status.iter();
+        let rows = rows.filter(|row| (row.status, row.expected) == (Status::Code(code), expected));
+        rows.fold((0, 0, 0, 0), |sum, row| {
+            let (times, waits) = (row.duration_us.count(), row.waiting_us.count());
+            (sum.0 + row.count, sum.1 + row.failed, sum.2 + times, sum.3 + waits)
+        })
+    };
+    assert_eq!(of(200, true), (20, 0, 20, 20));
+    assert_eq!(of(503, false), (20, 20, 20, 20));
+    assert_eq!((outcome.duration_us.count(), outcome.waiting_us.count()), (40, 40));
+}
+
+#[tokio::test]
+async fn runs_and_users_are_told() {
+    let (to, _) = serve().await;
+    let steps = vec![step(0, "/slow"), step(1, "/slow")];
+    let phases = vec![
+        phase(users(4, 5 * SECOND, Some(30)), 5 * SECOND),
+        phase(open(20.0, vec![], SECOND), SECOND),
+    ];
+    let outcome = run(traffic(steps), phases, to).await;
+    let sum = |phase, of: fn(&IterationWindow) -> u64| {
+        let windows = outcome.iterations.iter().filter(|window| window.phase == phase);
+        windows.map(of).sum::<u64>()
+    };
+    assert_eq!((sum(0, |window| window.begun), sum(0, |window| window.ended)), (30, 30));
+    assert_eq!(sum(0, |window| window.duration_us.count()), 30);
+    let least = outcome.iterations.iter().filter_map(|window| window.duration_us.min()).min();
+    assert!(least.unwrap() >= 100_000, "{least:?}");
+    // What the phase's end cuts short has begun, and is no whole run.
+    assert_eq!((sum(1, |window| window.begun), sum(1, |window| window.dropped)), (20, 0));
+    assert!((16..=20).contains(&sum(1, |window| window.ended)));
+    let most = outcome.users.iter().filter(|window| window.phase == 0).map(|window| window.max);
+    assert_eq!(most.max(), Some(4));
+    assert!(outcome.users.iter().all(|window| window.min <= window.max));
+}
+
+#[tokio::test]
+async fn arrivals_that_could_not_begin_are_dropped_runs() {
+    let (to, seen) = serve().await;
+    seen.stalled.store(true, Ordering::SeqCst);
+    let plan = TrafficPlan { max_in_flight: 20, ..traffic(vec![step(0, "/")]) };
+    let outcome = run(plan, vec![phase(burst(100, HALF), HALF)], to).await;
+    let dropped: u64 = outcome.iterations.iter().map(|window| window.dropped).sum();
+    assert_eq!(dropped, 80);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::columns::Timeline;
 use crate::clock::{Anchor, Moment};
 use crate::event::{
     ErrorKind, Evidence, Exit, GeneratorPath, IoSource, KernelBands, PeakMethod, ProgramFacts,
-    RunFacts, SchedulingClass, WatchStart,
+    RunFacts, SchedulingClass, Status, WatchStart,
 };
 use crate::judge::Measured;
 use crate::units::{Bytes, Limit};
@@ -345,14 +345,55 @@ pub struct Traffic {
     pub latency: Option<Times>,
     /// From sent to the last byte.
     pub duration: Option<Times>,
+    /// From sent to the first byte.
+    pub waiting: Option<Times>,
     /// From due to sent, in microseconds: median and 99th percentile.
     pub send_lateness_us: Option<(f64, f64)>,
     /// Answers by status.
     pub status: BTreeMap<u16, u64>,
     /// Failures by kind.
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// The same by how requests were answered, as far as that was recorded.
+    pub answers: Vec<AnswerTraffic>,
+    /// The same by scenario, in the plan's order.
+    pub scenarios: Vec<ScenarioTraffic>,
     /// The same by step.
     pub steps: Vec<StepTraffic>,
+}
+
+/// Requests, and how long they took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimedRequests {
+    /// Requests that ended.
+    pub requests: u64,
+    /// The failed ones of them.
+    pub failed: u64,
+    /// From due to the last byte.
+    pub latency: Option<Times>,
+    /// From sent to the last byte.
+    pub duration: Option<Times>,
+    /// From sent to the first byte.
+    pub waiting: Option<Times>,
+}
+
+/// Traffic of one scenario in a phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScenarioTraffic {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Its requests.
+    pub timed: TimedRequests,
+}
+
+/// Requests that were answered alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AnswerTraffic {
+    /// How.
+    pub status: Status,
+    /// Whether that status was expected.
+    pub expected: bool,
+    /// The requests.
+    pub timed: TimedRequests,
 }
 
 /// Traffic of one step in a phase.
@@ -376,6 +417,10 @@ pub struct StepTraffic {
     pub latency: Option<Times>,
     /// From sent to the last byte.
     pub duration: Option<Times>,
+    /// From sent to the first byte.
+    pub waiting: Option<Times>,
+    /// The same by how requests were answered, as far as that was recorded.
+    pub answers: Vec<AnswerTraffic>,
 }
 
 /// What memory was made of in the window of the unreclaimable peak: the greatest value of each in

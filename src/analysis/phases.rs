@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::float;
-use super::model::{Phase, PhaseMemory, StepTraffic, Times, Traffic};
+use super::model::{Phase, PhaseMemory, ScenarioTraffic, StepTraffic, Traffic};
+use super::timed::{Answered, Timed, times};
 use super::vitals::VitalSums;
 use crate::clock::Moment;
 use crate::event::{Counts, ErrorKind, Histogram, MemoryWindow, TrafficWindow, Vitals};
@@ -16,8 +17,7 @@ pub(super) struct PhaseSums {
     memory: Option<PhaseMemory>,
     vitals: VitalSums,
     counts: Counts,
-    latency: Histogram,
-    duration: Histogram,
+    all: Timed,
     lateness: Histogram,
     status: BTreeMap<u16, u64>,
     errors: BTreeMap<ErrorKind, u64>,
@@ -27,8 +27,8 @@ pub(super) struct PhaseSums {
 #[derive(Debug, Default)]
 struct StepSums {
     counts: Counts,
-    latency: Histogram,
-    duration: Histogram,
+    all: Timed,
+    answers: Answered,
 }
 
 impl PhaseSums {
@@ -50,8 +50,7 @@ impl PhaseSums {
 
     pub(super) fn traffic(&mut self, window: &TrafficWindow) {
         self.counts.add(&window.counts);
-        self.latency.add(&window.latency_us);
-        self.duration.add(&window.duration_us);
+        self.all.take(&window.all());
         self.lateness.add(&window.lateness_us);
         for (status, count) in &window.status {
             *self.status.entry(*status).or_default() += count;
@@ -61,8 +60,8 @@ impl PhaseSums {
         }
         let step = self.steps.entry(window.step).or_default();
         step.counts.add(&window.counts);
-        step.latency.add(&window.latency_us);
-        step.duration.add(&window.duration_us);
+        step.all.take(&window.all());
+        step.answers.take(window);
     }
 
     fn finish(self, name: String, start: Moment, end: Moment, steps: &[StepOutline]) -> Phase {
@@ -83,6 +82,15 @@ impl PhaseSums {
         }
         let seconds = end.since(start).as_secs_f64();
         let us = |percent| self.lateness.percentile(percent).map(float);
+        let (mut answers, mut scenarios) = (Answered::default(), Vec::<(&str, Timed)>::new());
+        for (index, sums) in &self.steps {
+            answers.add(&sums.answers);
+            let named = steps.get(usize::from(*index)).map_or("", |row| &row.scenario);
+            match scenarios.iter_mut().find(|row| row.0 == named) {
+                Some((_, timed)) => timed.add(&sums.all),
+                None => scenarios.push((named, sums.all.clone())),
+            }
+        }
         let steps = self.steps.iter().map(|(index, sums)| {
             let named = steps.get(usize::from(*index));
             StepTraffic {
@@ -93,8 +101,10 @@ impl PhaseSums {
                 unsent: sums.counts.unsent,
                 bytes_sent: sums.counts.bytes_sent,
                 bytes_received: sums.counts.bytes_received,
-                latency: times(&sums.latency),
-                duration: times(&sums.duration),
+                latency: times(&sums.all.latency),
+                duration: times(&sums.all.duration),
+                waiting: times(&sums.all.waiting),
+                answers: sums.answers.finish(),
             }
         });
         Some(Traffic {
@@ -104,25 +114,23 @@ impl PhaseSums {
             rate: (seconds > 0.0).then(|| float(self.counts.ended) / seconds),
             bytes_sent: self.counts.bytes_sent,
             bytes_received: self.counts.bytes_received,
-            latency: times(&self.latency),
-            duration: times(&self.duration),
+            latency: times(&self.all.latency),
+            duration: times(&self.all.duration),
+            waiting: times(&self.all.waiting),
             send_lateness_us: us(50.0).zip(us(99.0)),
+            answers: answers.finish(),
+            scenarios: scenarios
+                .into_iter()
+                .map(|(name, timed)| ScenarioTraffic {
+                    scenario: name.to_owned(),
+                    timed: timed.finish(),
+                })
+                .collect(),
             steps: steps.collect(),
             status: self.status,
             errors: self.errors,
         })
     }
-}
-
-/// Four points of a histogram of microseconds, in milliseconds; none where it is empty.
-fn times(histogram: &Histogram) -> Option<Times> {
-    let ms = |us: Option<u64>| us.map(|us| float(us) / 1e3);
-    Some(Times {
-        p50: ms(histogram.percentile(50.0))?,
-        p95: ms(histogram.percentile(95.0))?,
-        p99: ms(histogram.percentile(99.0))?,
-        max: ms(histogram.max())?,
-    })
 }
 
 /// All phases.

@@ -67,6 +67,7 @@ impl Script {
         let step = |scenario: &str, step: &str, kib| StepOutline {
             scenario: scenario.to_owned(),
             step: step.to_owned(),
+            method: step.split(' ').next().unwrap_or_default().to_owned(),
             body_max: Bytes::from_kib(kib),
         };
         let rule = |(selector, rule): &(&str, &str)| {
@@ -344,7 +345,7 @@ impl Run {
         let mut lateness = Histogram::new();
         lateness.record(80);
         let failed = u64::from(burst);
-        self.say(What::Traffic(TrafficWindow {
+        self.say(What::Traffic(Box::new(TrafficWindow {
             start,
             phase,
             step: 0,
@@ -356,13 +357,15 @@ impl Run {
                 unsent: 0,
                 bytes_sent: sent * 200_000,
                 bytes_received: sent * 300,
+                ..Counts::default()
             },
             status: BTreeMap::from([(201, sent - failed), (503, failed)]),
             errors: BTreeMap::new(),
             latency_us: times.clone(),
             duration_us: times,
             lateness_us: lateness,
-        }));
+            ..TrafficWindow::default()
+        })));
     }
 
     fn vitals(&mut self, life: LifeId) {

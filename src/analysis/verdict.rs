@@ -6,7 +6,7 @@ use super::model::{Findings, Level, Reason, Trial, Verdict};
 use crate::clock::Moment;
 use crate::event::{Finish, LifeRole, PeakMethod};
 use crate::judge::Measured;
-use crate::plan::{Aggregate, MetricKind, WATCH_PHASE};
+use crate::plan::{Aggregate, MetricKind, WATCH_PHASE, Window};
 use crate::units::{Bytes, Limit};
 
 /// Less free than this share of the limit, in percent, is a warning.
@@ -168,9 +168,14 @@ impl Case {
                 Some(true) => {}
                 Some(false) => {
                     let value = value_text(row);
+                    let was = match row.window {
+                        None => "was",
+                        Some(Window::Over(_)) => "was at worst",
+                        Some(Window::For(_)) => "stayed beyond it, at",
+                    };
                     let text =
-                        format!("threshold broken: {} {}, was {value}", row.metric, row.rule);
-                    self.say("threshold", Level::Fail, text, None);
+                        format!("threshold broken: {} {}, {was} {value}", row.metric, row.rule);
+                    self.say("threshold", Level::Fail, text, row.broken_at);
                 }
                 None => unmeasured.push(format!("{} {}", row.metric, row.rule)),
             }
@@ -294,8 +299,18 @@ fn headroom_of(peak: Bytes, limit: Bytes) -> f64 {
     100.0 * (limit.as_f64() - peak.as_f64()) / limit.as_f64().max(1.0)
 }
 
+/// A measured value as people read it in a table; of a window the worst, or what it kept to.
+pub(crate) fn value_cell(row: &Measured) -> String {
+    let value = value_text(row);
+    match row.window {
+        Some(Window::Over(_)) if row.value.is_some() => format!("worst {value}"),
+        Some(Window::For(_)) if row.value.is_some() => format!("kept {value}"),
+        _ => value,
+    }
+}
+
 /// A measured value as people read it.
-pub(crate) fn value_text(row: &Measured) -> String {
+fn value_text(row: &Measured) -> String {
     let Some(value) = row.value else {
         return "–".to_owned();
     };

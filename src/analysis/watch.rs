@@ -254,7 +254,7 @@ mod tests {
                 window: Duration::from_millis(100),
             },
             length: None,
-            rules: vec![Rule::parse("memory", "max<50%", false).unwrap()],
+            rules: vec![Rule::parse("memory", "max<50%", None).unwrap()],
             keep_all_ticks: false,
             reset_shared_peaks: false,
             budget: Budget::default(),

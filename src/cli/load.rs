@@ -22,8 +22,8 @@ use crate::clock::Clock;
 use crate::event::{ReleaseBuild, RunFacts};
 use crate::plan::{
     Arrivals, Body, Budget, Constants, Iterations, LOAD_PHASE, LoadModel, LoadPlan, LoadRunPlan,
-    MetricKind, OpenLoad, PhasePlan, RateStage, Reply, Rule, ScenarioChoice, ScenarioPlan,
-    StepPlan, Think, TrafficPlan, Transfer, UserStage, is_template,
+    OpenLoad, PhasePlan, RateStage, Reply, Rule, ScenarioChoice, ScenarioPlan, StepPlan, Think,
+    TrafficPlan, Transfer, UserStage, is_template,
 };
 use crate::record::{Header, Recorder, RunDirectory};
 use crate::runtime::bare_host_facts;
@@ -331,11 +331,9 @@ fn rule(text: &str) -> Result<Rule, Fault> {
         let help = "write it as `metric: condition`, such as `http_req_duration: p(95)<200`";
         return Err(wrong("there is no `:` after the metric", help));
     };
-    let rule = Rule::parse(selector.trim(), condition.trim(), false)
+    let rule = Rule::parse(selector.trim(), condition.trim(), None)
         .map_err(|error| wrong(&error.message, &error.help))?;
-    let of_traffic =
-        matches!(rule.metric.kind(), MetricKind::Trend | MetricKind::Share | MetricKind::Counter);
-    if !of_traffic {
+    if !rule.metric.is_of_traffic() {
         let help = "`highwater run` and `watch` do";
         return Err(wrong("memory is not sampled here", help));
     }

@@ -10,7 +10,7 @@ use super::signals::Signals;
 use super::{Exit, Fault};
 use crate::clock::Clock;
 use crate::event::{Finish, ReleaseBuild, RunFacts, WatchKind};
-use crate::plan::{Budget, Metric, MetricKind, Rule, SamplingPlan, Tag, WatchPlan};
+use crate::plan::{Budget, Metric, Rule, SamplingPlan, Tag, WatchPlan};
 use crate::record::{Header, Recorder, RunDirectory};
 use crate::runtime::{AttachError, Attached, Attacher, Choice, ErrorKind, Runtime, Via, Wanted};
 use crate::session::{self, StopSignal, WatchParts, Way};
@@ -228,15 +228,11 @@ fn rule(text: &str) -> Result<Rule, Fault> {
         let help = "write it as `metric: condition`, such as `memory: max<80%`";
         return Err(wrong("there is no `:` after the metric", help));
     };
-    let rule = Rule::parse(selector.trim(), condition.trim(), false)
+    let rule = Rule::parse(selector.trim(), condition.trim(), None)
         .map_err(|error| wrong(&error.message, &error.help))?;
     let of_startup =
         matches!(rule.metric, Metric::Startup | Metric::StartupCharged | Metric::Ready);
-    let of_traffic =
-        matches!(rule.metric.kind(), MetricKind::Trend | MetricKind::Share | MetricKind::Counter)
-            || rule.tags.contains_key(&Tag::Scenario)
-            || rule.tags.contains_key(&Tag::Step);
-    if of_startup || of_traffic {
+    if of_startup || rule.metric.is_of_traffic() {
         let what = if of_startup { "no start" } else { "no traffic" };
         let help =
             "`highwater run` does; a watch has memory, cpu, threads, open_files and the like";

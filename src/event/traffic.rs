@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::answers::StatusWindow;
 use crate::clock::Moment;
 
 /// How a request failed, other than by an unexpected status.
@@ -91,6 +92,17 @@ pub struct Counts {
     pub bytes_sent: u64,
     /// Bytes read from sockets, heads included.
     pub bytes_received: u64,
+    /// Checks of answers that found what they look for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checks_passed: u64,
+    /// Checks of answers that did not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checks_failed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counts {
@@ -103,6 +115,8 @@ impl Counts {
         self.unsent += other.unsent;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
+        self.checks_passed += other.checks_passed;
+        self.checks_failed += other.checks_failed;
     }
 }
 
@@ -133,7 +147,7 @@ pub struct StepFlow {
 }
 
 /// Requests of one step that ended in a window, counted in the phase in which they were due.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrafficWindow {
     /// When the window began; it ends at the event's time.
     pub start: Moment,
@@ -153,6 +167,16 @@ pub struct TrafficWindow {
     pub duration_us: Histogram,
     /// From *due* to *sent*, in microseconds.
     pub lateness_us: Histogram,
+    /// From *sent* to the first byte of the answer, in microseconds.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub waiting_us: Histogram,
+    /// From the first to the last byte of the answer, in microseconds.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub receiving_us: Histogram,
+    /// The same by how requests were answered; empty where all were answered alike, for then the
+    /// sums above say it all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_status: Vec<StatusWindow>,
 }
 
 /// How requests reach the target.
@@ -226,6 +250,12 @@ impl Histogram {
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
         self.0.reset();
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// How many values were recorded.

@@ -35,6 +35,12 @@ impl Stretch {
     pub(super) const fn point(at: Moment, value: f64) -> Self {
         Self { start: at, end: at, min: value, max: value, last: value }
     }
+
+    /// How much it counts in a mean: its seconds; 1 for a moment.
+    pub(super) fn weight(&self) -> f64 {
+        let seconds = self.end.since(self.start).as_secs_f64();
+        if seconds > 0.0 { seconds } else { 1.0 }
+    }
 }
 
 impl Gauge {
@@ -50,8 +56,7 @@ impl Gauge {
         self.min = if first { stretch.min } else { self.min.min(stretch.min) };
         self.max = if first { stretch.max } else { self.max.max(stretch.max) };
         self.last = stretch.last;
-        let seconds = stretch.end.since(stretch.start).as_secs_f64();
-        let weight = if seconds > 0.0 { seconds } else { 1.0 };
+        let weight = stretch.weight();
         self.sum += weight * stretch.last;
         self.weight += weight;
         if let Some(histogram) = &mut self.histogram {
@@ -94,7 +99,7 @@ impl Gauge {
 
 /// A least-squares line, by Welford's sums.
 #[derive(Debug, Default)]
-struct Line {
+pub(super) struct Line {
     count: f64,
     mean_x: f64,
     mean_y: f64,
@@ -106,7 +111,7 @@ struct Line {
 const LEAST_POINTS: f64 = 10.0;
 
 impl Line {
-    fn add(&mut self, x: f64, y: f64) {
+    pub(super) fn add(&mut self, x: f64, y: f64) {
         self.count += 1.0;
         let dx = x - self.mean_x;
         self.mean_x += dx / self.count;
@@ -115,7 +120,23 @@ impl Line {
         self.xy += dx * (y - self.mean_y);
     }
 
-    fn slope(&self) -> Option<f64> {
+    /// Takes in another's points.
+    pub(super) fn merge(&mut self, other: &Self) {
+        let count = self.count + other.count;
+        if other.count <= 0.0 {
+            return;
+        }
+        let (dx, dy) = (other.mean_x - self.mean_x, other.mean_y - self.mean_y);
+        let share = other.count / count;
+        self.xx += other.xx + dx * dx * self.count * share;
+        self.xy += other.xy + dx * dy * self.count * share;
+        self.mean_x += dx * share;
+        self.mean_y += dy * share;
+        self.count = count;
+    }
+
+    /// The growth of y with x; none through too few points.
+    pub(super) fn slope(&self) -> Option<f64> {
         let enough = self.count >= LEAST_POINTS && self.xx > 0.0;
         enough.then(|| self.xy / self.xx)
     }
@@ -142,6 +163,19 @@ mod tests {
         }
         let slope = gauge.value(Aggregate::Slope).unwrap();
         assert!((slope - 100.0).abs() < 1e-6, "{slope}");
+    }
+
+    #[test]
+    fn two_lines_make_one() {
+        let mut lines = [Line::default(), Line::default(), Line::default()];
+        for n in 0..40_u32 {
+            let (x, y) = (f64::from(n), f64::from(n * n % 17));
+            lines[0].add(x, y);
+            lines[if n < 25 { 1 } else { 2 }].add(x, y);
+        }
+        let [all, mut first, second] = lines;
+        first.merge(&second);
+        assert!((all.slope().unwrap() - first.slope().unwrap()).abs() < 1e-9);
     }
 
     #[test]

@@ -1,19 +1,26 @@
 //! Measuring what threshold rules ask for.
 
+mod check;
+mod levels;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use check::Check;
+use levels::{main_level, movement, stretch, vital_level};
 
 use super::float;
-use super::gauge::{Gauge, Stretch, speed};
+use super::gauge::Stretch;
 use super::places::{Placed, Places};
 use crate::clock::Moment;
-use crate::event::{
-    Band, Counts, Event, Histogram, LifeId, LifeRole, MemoryWindow, TrafficWindow, Vitals, What,
-};
-use crate::plan::{Aggregate, Bound, Metric, MetricKind, Operator, Outline, Rule, Tag};
+use crate::event::{Band, Event, LifeId, LifeRole, UserWindow, Vitals, What};
+use crate::plan::{Aggregate, Bound, Metric, MetricKind, Outline, Rule, StepOutline, Tag, Window};
 use crate::units::Limit;
 
-/// Statistics of fewer values than this never abort a run.
-const LEAST_FOR_ABORT: u64 = 20;
+/// How often rules about traffic are looked at for an abort, as k6 does.
+const ABORTS_EVERY: Duration = Duration::from_secs(2);
+/// How late the traffic of a moment may be told.
+const TRAFFIC_LATE: Duration = Duration::from_secs(2);
 
 /// What a rule came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +37,10 @@ pub struct Measured {
     pub kind: MetricKind,
     /// How the value came about, for printing.
     pub aggregate: Aggregate,
+    /// Over which time; then the value is the worst of all stretches.
+    pub window: Option<Window>,
+    /// When it was broken for good; none where it is not, or where only the end tells.
+    pub broken_at: Option<Moment>,
 }
 
 /// Measures rules as events come in.
@@ -38,10 +49,13 @@ pub struct Thresholds {
     places: Places,
     checks: Vec<Check>,
     phases: Vec<String>,
-    steps: Vec<(String, String)>,
-    limit: Limit,
+    steps: Vec<StepOutline>,
     lives: BTreeMap<LifeId, LifeCounts>,
+    /// The most users at once so far.
+    users_max: u32,
     now: Moment,
+    /// When rules about traffic were looked at for an abort.
+    looked: Moment,
 }
 
 /// Counters of one life, of which only the movement counts.
@@ -54,28 +68,23 @@ struct LifeCounts {
     vitals: Option<(Moment, Vitals)>,
 }
 
-#[derive(Debug)]
-struct Check {
-    rule: Rule,
-    gauge: Gauge,
-    trend: Histogram,
-    counts: Counts,
-    events: u64,
-}
-
 impl Thresholds {
     /// Measures these rules for a run as outlined.
     #[must_use]
     pub fn new(rules: Vec<Rule>, outline: &Outline) -> Self {
-        let steps = outline.steps.iter();
+        let checks = rules.into_iter().map(|rule| {
+            let bound = bound(&rule, outline.limits.memory);
+            Check::new(rule, bound)
+        });
         Self {
             places: Places::default(),
-            checks: rules.into_iter().map(Check::new).collect(),
+            checks: checks.collect(),
             phases: outline.phases.iter().map(|row| row.name.clone()).collect(),
-            steps: steps.map(|row| (row.scenario.clone(), row.step.clone())).collect(),
-            limit: outline.limits.memory,
+            steps: outline.steps.clone(),
             lives: BTreeMap::new(),
+            users_max: 0,
             now: Moment::START,
+            looked: Moment::START,
         }
     }
 
@@ -94,9 +103,16 @@ impl Thresholds {
             What::OomKill(kill) => self.kills(kill.life, kill.count.unwrap_or(1), event.at),
             What::Vitals(vitals) => self.vitals(vitals, event.at),
             What::Logged { life, bytes } => self.logged(*life, bytes.get(), event.at),
-            What::Traffic(window) => self.traffic(window),
+            What::Traffic(window) => {
+                self.traffic(window.phase, window.step, |check| check.traffic(window, event.at));
+            }
+            What::Iterations(window) => {
+                self.traffic(window.phase, window.step, |check| check.iterations(window, event.at));
+            }
+            What::Users(window) => self.users(window, event.at),
             _ => {}
         }
+        self.advance(self.now.before(TRAFFIC_LATE));
     }
 
     /// A life counts from its program's first sight, or else from its start.
@@ -113,6 +129,8 @@ impl Thresholds {
         for placed in self.places.finish() {
             self.memory(&placed);
         }
+        self.advance(self.now);
+        self.checks.iter_mut().for_each(Check::close);
     }
 
     /// What the rules came to so far, in their order.
@@ -123,26 +141,30 @@ impl Thresholds {
     }
 
     /// The first rule with `abort` that is broken for good, or broken now where it is about many
-    /// values.
+    /// values; not before its delay is over. Rules about traffic are looked at every 2 s only.
     #[must_use]
-    pub fn broken(&self) -> Option<&Rule> {
-        let aborting = self.checks.iter().filter(|check| check.rule.abort);
-        let mut broken =
-            aborting.filter(|check| check.may_abort() && self.measure(check).pass == Some(false));
+    pub fn broken(&mut self) -> Option<&Rule> {
+        let traffic_too = self.now.since(self.looked) >= ABORTS_EVERY;
+        if traffic_too {
+            self.looked = self.now;
+        }
+        let first = self.places.phases().first().map(|row| row.1);
+        let is_due = |delay: Duration| {
+            delay.is_zero() || first.is_some_and(|first| self.now.since(first) >= delay)
+        };
+        let mut broken = self.checks.iter().filter(|check| {
+            check.rule.abort.is_some_and(is_due)
+                && (traffic_too || check.rule.metric.kind().is_level())
+                && check.may_abort()
+                && self.measure(check).pass == Some(false)
+        });
         broken.next().map(|check| &check.rule)
     }
 
     fn measure(&self, check: &Check) -> Measured {
         let rule = &check.rule;
         let value = self.value(check).filter(|value| value.is_finite());
-        let bound = match rule.bound {
-            Bound::Value(bound) | Bound::PerHour(bound) => Some(bound),
-            Bound::PercentOfLimit(percent) => {
-                let limit = self.limit.bytes();
-                limit.map(|limit| limit.as_f64() * percent / 100.0)
-            }
-        };
-        let pass = value.zip(bound).map(|(value, bound)| rule.operator.holds(value, bound));
+        let pass = value.zip(check.bound).map(|(value, bound)| rule.operator.holds(value, bound));
         Measured {
             metric: rule.selector.clone(),
             rule: rule.text.clone(),
@@ -150,6 +172,8 @@ impl Thresholds {
             pass,
             kind: rule.metric.kind(),
             aggregate: rule.aggregate,
+            window: rule.window,
+            broken_at: check.broken_at().filter(|_| pass == Some(false)),
         }
     }
 
@@ -157,28 +181,27 @@ impl Thresholds {
         let rule = &check.rule;
         if matches!(rule.aggregate, Aggregate::OomKills | Aggregate::LimitHits) {
             let main = |life: &LifeId| self.places.role(*life) == Some(LifeRole::Main);
-            return self.lives.keys().any(main).then(|| float(check.events));
+            self.lives.keys().find(|life| main(life))?;
         }
-        match rule.metric.kind() {
-            MetricKind::Trend => check.trend_value(),
-            MetricKind::Share => (check.counts.ended > 0)
-                .then(|| float(check.counts.failed) / float(check.counts.ended)),
-            MetricKind::Counter => {
-                let seconds = self.seconds(&rule.tags)?;
-                let sum = float(match rule.metric {
-                    Metric::DataSent => check.counts.bytes_sent,
-                    Metric::DataReceived => check.counts.bytes_received,
-                    _ => check.counts.ended,
-                });
-                match rule.aggregate {
-                    Aggregate::Rate => (seconds > 0.0).then(|| sum / seconds),
-                    _ => Some(sum),
-                }
+        check.value(self.seconds(&rule.tags))
+    }
+
+    /// Lets time go on for rules about stretches of traffic, as far as their phases lasted.
+    fn advance(&mut self, to: Moment) {
+        let mut checks = std::mem::take(&mut self.checks);
+        for check in checks.iter_mut().filter(|check| check.slides_over_traffic()) {
+            let rows = self.places.phases().iter();
+            let mine = rows.filter(|row| self.phase_matches(&check.rule.tags, Some(row.0)));
+            let (mut first, mut last) = (None, None);
+            for row in mine {
+                first = first.or(Some(row.1));
+                last = Some(row.2.unwrap_or(to).min(to));
             }
-            MetricKind::Size | MetricKind::Level | MetricKind::Time => {
-                check.gauge.value(rule.aggregate)
+            if let Some((first, last)) = first.zip(last) {
+                check.advance(first, last);
             }
         }
+        self.checks = checks;
     }
 
     /// How long the phases of a selector have lasted; none where none has begun.
@@ -196,18 +219,14 @@ impl Thresholds {
         })
     }
 
-    /// Gives a stretch to every rule about one of these metrics. What is not of a step has no
-    /// step's tags.
+    /// Gives a stretch to every rule about one of these metrics.
     fn gauge(&mut self, phase: Option<u16>, of: impl Fn(Metric) -> Option<Stretch>) {
         let mut checks = std::mem::take(&mut self.checks);
         for check in &mut checks {
-            let tags = &check.rule.tags;
-            let by_step = tags.contains_key(&Tag::Scenario) || tags.contains_key(&Tag::Step);
-            if !by_step
-                && self.phase_matches(tags, phase)
+            if self.phase_matches(&check.rule.tags, phase)
                 && let Some(stretch) = of(check.rule.metric)
             {
-                check.gauge.add(&stretch);
+                check.level(&stretch);
             }
         }
         self.checks = checks;
@@ -225,7 +244,7 @@ impl Thresholds {
                 let counts = self.lives.entry(window.life).or_default();
                 let more = hits.saturating_sub(counts.limit_hits);
                 counts.limit_hits = counts.limit_hits.max(hits);
-                self.count(Aggregate::LimitHits, more, placed.phase);
+                self.count(Aggregate::LimitHits, more, placed.phase, at);
             }
             LifeRole::Trial { .. } => {
                 self.gauge(None, |metric| match metric {
@@ -246,14 +265,14 @@ impl Thresholds {
         let counts = self.lives.entry(life).or_default();
         let more = kills.saturating_sub(counts.kills);
         counts.kills = counts.kills.max(kills);
-        self.count(Aggregate::OomKills, more, phase);
+        self.count(Aggregate::OomKills, more, phase, at);
     }
 
-    fn count(&mut self, aggregate: Aggregate, more: u64, phase: Option<u16>) {
+    fn count(&mut self, aggregate: Aggregate, more: u64, phase: Option<u16>, at: Moment) {
         let mut checks = std::mem::take(&mut self.checks);
         for check in &mut checks {
             if check.rule.aggregate == aggregate && self.phase_matches(&check.rule.tags, phase) {
-                check.events += more;
+                check.events(more, at);
             }
         }
         self.checks = checks;
@@ -293,130 +312,51 @@ impl Thresholds {
         }
     }
 
-    fn traffic(&mut self, window: &TrafficWindow) {
-        let step = self.steps.get(usize::from(window.step)).cloned();
-        let (scenario, step) = step.unzip();
+    /// Gives every rule about traffic what is of a step in a phase.
+    fn traffic(&mut self, phase: u16, step: u16, mut take: impl FnMut(&mut Check)) {
         let mut checks = std::mem::take(&mut self.checks);
-        for check in &mut checks {
+        let step = self.steps.get(usize::from(step));
+        for check in checks.iter_mut().filter(|check| !check.rule.metric.kind().is_level()) {
             let tags = &check.rule.tags;
-            let has = |tag, value: &Option<String>| {
-                tags.get(&tag).is_none_or(|wanted| Some(wanted) == value.as_ref())
-            };
-            if has(Tag::Scenario, &scenario)
-                && has(Tag::Step, &step)
-                && self.phase_matches(tags, Some(window.phase))
-            {
-                check.traffic(window);
+            if self.phase_matches(tags, Some(phase)) && step_matches(tags, step) {
+                take(check);
             }
         }
         self.checks = checks;
     }
-}
 
-impl Check {
-    fn new(rule: Rule) -> Self {
-        let scale = match rule.metric.kind() {
-            MetricKind::Size => 1024.0,
-            MetricKind::Time => 1e-3,
-            _ => 0.01,
+    fn users(&mut self, window: &UserWindow, at: Moment) {
+        self.users_max = self.users_max.max(window.max);
+        let most = f64::from(self.users_max);
+        let present = Stretch {
+            start: window.start,
+            end: at,
+            min: f64::from(window.min),
+            max: f64::from(window.max),
+            last: f64::from(window.last),
         };
-        Self {
-            gauge: Gauge::new(rule.aggregate, scale),
-            rule,
-            trend: Histogram::new(),
-            counts: Counts::default(),
-            events: 0,
-        }
-    }
-
-    fn traffic(&mut self, window: &TrafficWindow) {
-        match self.rule.metric {
-            Metric::HttpReqDuration => self.trend.add(&window.duration_us),
-            Metric::HttpReqLatency => self.trend.add(&window.latency_us),
-            _ => self.counts.add(&window.counts),
-        }
-    }
-
-    /// A time in milliseconds, or how many there were.
-    fn trend_value(&self) -> Option<f64> {
-        let ms = |us: Option<u64>| us.map(|us| float(us) / 1e3);
-        match self.rule.aggregate {
-            Aggregate::Count => Some(float(self.trend.count())),
-            Aggregate::Max => ms(self.trend.max()),
-            Aggregate::Min => ms(self.trend.min()),
-            Aggregate::Avg => self.trend.mean().map(|us| us / 1e3),
-            Aggregate::Med => ms(self.trend.percentile(50.0)),
-            Aggregate::Percentile(percent) => ms(self.trend.percentile(percent)),
+        self.gauge(Some(window.phase), |metric| match metric {
+            Metric::Vus => Some(present),
+            Metric::VusMax => Some(Stretch { min: most, max: most, last: most, ..present }),
             _ => None,
-        }
-    }
-
-    /// Whether what is broken now may end a run: it can't become good again, or it is about many
-    /// values.
-    fn may_abort(&self) -> bool {
-        let upper = matches!(self.rule.operator, Operator::Less | Operator::AtMost);
-        match self.rule.aggregate {
-            Aggregate::Max | Aggregate::Count => upper,
-            Aggregate::Min => !upper,
-            Aggregate::OomKills | Aggregate::LimitHits => upper || self.events > 0,
-            Aggregate::Slope => self.gauge.count() >= 100 * LEAST_FOR_ABORT,
-            _ => {
-                let many = self.gauge.count() + self.trend.count() + self.counts.ended;
-                many >= LEAST_FOR_ABORT
-            }
-        }
+        });
     }
 }
 
-fn stretch(window: &MemoryWindow, end: Moment, band: Band) -> Stretch {
-    Stretch {
-        start: window.start,
-        end,
-        min: band.min.as_f64(),
-        max: band.max.as_f64(),
-        last: band.last.as_f64(),
+/// The bound in the metric's own unit; none where it is a share of a limit that there is not.
+fn bound(rule: &Rule, limit: Limit) -> Option<f64> {
+    match rule.bound {
+        Bound::Value(bound) | Bound::PerHour(bound) => Some(bound),
+        Bound::PercentOfLimit(percent) => Some(limit.bytes()?.as_f64() * percent / 100.0),
     }
 }
 
-fn main_level(metric: Metric, window: &MemoryWindow, at: Moment) -> Option<Stretch> {
-    let band = match metric {
-        Metric::Memory => window.unreclaimable_high,
-        Metric::MemoryUsage => window.usage,
-        Metric::MemoryRss => window.rss,
-        Metric::MemoryWorkingSet => window.working_set,
-        Metric::MemoryChargedPeak => Band::of(window.peak),
-        _ => return None,
-    };
-    Some(stretch(window, at, band))
-}
-
-/// How fast a counter moved since the reading before, of the same life.
-fn movement(
-    metric: Metric,
-    before: Option<&(Moment, Vitals)>,
-    now: &Vitals,
-    at: Moment,
-) -> Option<Stretch> {
-    let (then, before) = before?;
-    let speed_of =
-        |counter: fn(&Vitals) -> Option<u64>| speed((*then, counter(before)?), (at, counter(now)?));
-    let value = match metric {
-        Metric::Cpu => speed_of(|row| row.cpu_ns)? / 1e9,
-        Metric::Throttled => speed_of(|row| row.throttled_ns)? / 1e9 * 100.0,
-        Metric::PsiMemory => float(now.psi_some_us?.checked_sub(before.psi_some_us?)?) / 1e3,
-        _ => return None,
-    };
-    Some(Stretch { start: *then, ..Stretch::point(at, value) })
-}
-
-/// A level at a reading; of what was written, all since the life began.
-fn vital_level(metric: Metric, now: &Vitals) -> Option<f64> {
-    Some(match metric {
-        Metric::Threads => f64::from(now.threads),
-        Metric::OpenFiles => f64::from(now.open_files?),
-        Metric::DiskWritten => float(now.disk()?.1.written_bytes),
-        Metric::LogBytes => float(now.log_bytes?),
-        _ => return None,
+fn step_matches(tags: &BTreeMap<Tag, String>, step: Option<&StepOutline>) -> bool {
+    tags.iter().all(|(tag, wanted)| match tag {
+        Tag::Scenario => step.is_some_and(|step| step.scenario == *wanted),
+        Tag::Step | Tag::Name => step.is_some_and(|step| step.step == *wanted),
+        Tag::Method => step.is_some_and(|step| step.method.to_uppercase() == *wanted),
+        Tag::Phase | Tag::Status | Tag::ExpectedResponse => true,
     })
 }
 

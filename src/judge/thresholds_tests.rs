@@ -1,7 +1,12 @@
 //! Rules over hand-made events.
 
+use std::time::Duration;
+
 use super::*;
-use crate::event::{Evidence, LifeStart, OomKill, TaskIo};
+use crate::event::{
+    Counts, Evidence, Histogram, IterationWindow, LifeStart, MemoryWindow, OomKill, Status,
+    StatusWindow, TaskIo, TrafficWindow,
+};
 use crate::plan::{LimitsOutline, PhaseOutline, StepOutline};
 use crate::units::Bytes;
 
@@ -32,6 +37,7 @@ fn outline() -> Outline {
     let step = |scenario: &str, step: &str| StepOutline {
         scenario: scenario.to_owned(),
         step: step.to_owned(),
+        method: step.split(' ').next().unwrap_or_default().to_owned(),
         body_max: Bytes::ZERO,
     };
     Outline {
@@ -51,7 +57,7 @@ fn outline() -> Outline {
 }
 
 fn rules(rows: &[(&str, &str)]) -> Thresholds {
-    let rule = |row: &(&str, &str)| Rule::parse(row.0, row.1, true).unwrap();
+    let rule = |row: &(&str, &str)| Rule::parse(row.0, row.1, Some(Duration::ZERO)).unwrap();
     Thresholds::new(rows.iter().map(rule).collect(), &outline())
 }
 
@@ -91,9 +97,9 @@ fn traffic(phase: u16, step: u16, us: u64, count: u64, failed: u64) -> Event {
         errors: BTreeMap::new(),
         latency_us: histogram.clone(),
         duration_us: histogram,
-        lateness_us: Histogram::new(),
+        ..TrafficWindow::default()
     };
-    at(2000, What::Traffic(window))
+    at(2000, What::Traffic(Box::new(window)))
 }
 
 fn values(thresholds: &Thresholds) -> Vec<(Option<f64>, Option<bool>)> {
@@ -241,4 +247,211 @@ fn vitals_are_judged_by_how_they_move() {
     let expected = [(1.5, true), (4.0, true), (10.0, false)];
     let expected = expected.map(|(value, pass)| (Some(value), Some(pass)));
     assert_eq!(values(&thresholds), expected);
+}
+
+/// Two seconds of traffic: answered with 200 in 1 ms, and with 503 in 300 ms.
+fn mixed(at_ms: u64, phase: u16) -> Event {
+    let times = |us: u64, count: u64| {
+        let mut histogram = Histogram::new();
+        (0..count).for_each(|_| histogram.record(us));
+        histogram
+    };
+    let row = |code: u16, count: u64, us: u64| StatusWindow {
+        status: Status::Code(code),
+        expected: code < 400,
+        count,
+        failed: if code < 400 { 0 } else { count },
+        latency_us: times(us, count),
+        duration_us: times(us, count),
+        waiting_us: times(us / 2, count),
+        receiving_us: times(us / 2, count),
+    };
+    let rows = vec![row(200, 90, 1000), row(503, 10, 300_000)];
+    let mut all = StatusWindow::default();
+    for row in &rows {
+        all.add(row);
+    }
+    let window = TrafficWindow {
+        start: Moment::from_millis(at_ms - 1000),
+        phase,
+        step: 1,
+        counts: Counts {
+            ended: 100,
+            failed: 10,
+            checks_passed: 195,
+            checks_failed: 5,
+            bytes_received: 5000,
+            ..Counts::default()
+        },
+        status: [(200, 90), (503, 10)].into(),
+        latency_us: all.latency_us,
+        duration_us: all.duration_us,
+        waiting_us: all.waiting_us,
+        receiving_us: all.receiving_us,
+        by_status: rows,
+        ..TrafficWindow::default()
+    };
+    at(at_ms, What::Traffic(Box::new(window)))
+}
+
+fn run_with(rows: &[(&str, &str)]) -> Thresholds {
+    let mut thresholds = rules(rows);
+    begin(&mut thresholds, LifeRole::Main);
+    thresholds.feed(&at(1000, What::PhaseBegin { phase: 0 }));
+    thresholds
+}
+
+#[test]
+fn requests_are_told_apart_by_what_came_of_them() {
+    let mut thresholds = run_with(&[
+        ("http_reqs{status:503}", "count<10"),
+        ("http_reqs{status:0}", "count==0"),
+        ("http_req_duration{expected_response:true}", "p(95)<200"),
+        ("http_req_duration{status:503}", "med<200"),
+        ("http_req_failed{status:200}", "rate==0"),
+        ("http_req_waiting", "max<100"),
+        ("http_req_receiving{status:200}", "max<1"),
+        ("checks{name:POST /orders}", "rate>0.99"),
+        ("checks{method:GET}", "rate>0.99"),
+        ("http_reqs{method:post}", "count==100"),
+        ("data_received", "count<=5000"),
+    ]);
+    thresholds.feed(&mixed(2000, 0));
+    thresholds.finish();
+    let expected = [
+        (Some(10.0), Some(false)),
+        (Some(0.0), Some(true)),
+        (Some(1.0), Some(true)),
+        (Some(300.0), Some(false)),
+        (Some(0.0), Some(true)),
+        (Some(150.0), Some(false)),
+        (Some(0.5), Some(true)),
+        (Some(0.975), Some(false)),
+        (None, None),
+        (Some(100.0), Some(true)),
+        (Some(5000.0), Some(true)),
+    ];
+    for ((got, expected), row) in
+        values(&thresholds).iter().zip(expected).zip(thresholds.measured())
+    {
+        let near = match (got.0, expected.0) {
+            (Some(got), Some(expected)) => (got - expected).abs() <= expected * 0.001,
+            (got, expected) => got == expected,
+        };
+        assert!(near && got.1 == expected.1, "{} {}: {got:?}", row.metric, row.rule);
+    }
+    assert_eq!(thresholds.measured()[5].broken_at, Some(Moment::from_millis(2000)));
+}
+
+#[test]
+fn runs_and_users_are_judged() {
+    let mut thresholds = run_with(&[
+        ("iterations", "rate>4"),
+        ("iterations{scenario:orders}", "count==10"),
+        ("iterations{scenario:read}", "count==0"),
+        ("iteration_duration", "p(95)<30000"),
+        ("dropped_iterations", "count<3"),
+        ("vus", "max<9"),
+        ("vus", "value<9"),
+        ("vus_max{phase:ramp}", "value<=9"),
+    ]);
+    let mut duration_us = Histogram::new();
+    (0..10).for_each(|_| duration_us.record(2_000_000));
+    let start = Moment::from_millis(1000);
+    let (ended, begun, dropped) = (10, 12, 3);
+    let runs = IterationWindow { start, phase: 0, step: 1, begun, ended, dropped, duration_us };
+    thresholds.feed(&at(2000, What::Iterations(runs)));
+    for (ms, min, max, last) in [(2000, 1, 9, 8), (3000, 2, 8, 2)] {
+        let window = UserWindow { start: Moment::from_millis(ms - 1000), phase: 0, min, max, last };
+        thresholds.feed(&at(ms, What::Users(window)));
+    }
+    thresholds.feed(&at(3000, What::PhaseEnd { phase: 0 }));
+    let got = values(&thresholds);
+    let passes: Vec<_> = got.iter().map(|row| row.1.unwrap()).collect();
+    assert_eq!(passes, [true, true, true, true, false, false, true, true]);
+    assert_eq!(
+        (got[0].0, got[5].0, got[6].0, got[7].0),
+        (Some(5.0), Some(9.0), Some(2.0), Some(9.0))
+    );
+}
+
+#[test]
+fn an_abort_waits_for_its_delay_and_looks_at_traffic_every_two_seconds() {
+    let rule = |delay| Rule::parse("http_req_failed", "rate<0.01", Some(delay)).unwrap();
+    let delay = Duration::from_secs(10);
+    let mut thresholds = Thresholds::new(vec![rule(delay)], &outline());
+    thresholds.feed(&at(5000, What::PhaseBegin { phase: 0 }));
+    thresholds.feed(&mixed(7000, 0));
+    assert!(thresholds.broken().is_none());
+    thresholds.feed(&mixed(14_900, 0));
+    assert!(thresholds.broken().is_none());
+    thresholds.feed(&mixed(15_000, 0));
+    assert!(thresholds.broken().is_none(), "it was looked at a moment ago");
+    thresholds.feed(&mixed(17_000, 0));
+    assert!(thresholds.broken().is_some());
+}
+
+#[test]
+fn traffic_is_judged_by_stretches_in_its_phase() {
+    let mut thresholds = run_with(&[
+        ("http_req_failed", "rate<0.05 over 10s"),
+        ("http_reqs", "count<=1000 over 10s"),
+        ("http_reqs", "rate>90 over 10s"),
+        ("http_req_duration{phase:ramp}", "max<200 over 5s"),
+        ("http_req_duration{phase:burst}", "max<200 over 5s"),
+        ("http_reqs", "count>1 over 10m"),
+    ]);
+    for second in 2..=31 {
+        if second == 21 {
+            thresholds.feed(&at(21_000, What::PhaseEnd { phase: 0 }));
+            thresholds.feed(&at(21_000, What::PhaseBegin { phase: 1 }));
+        }
+        let phase = u16::from(second > 21);
+        if phase == 0 {
+            thresholds.feed(&mixed(second * 1000, phase));
+        } else {
+            let mut event = traffic(1, 0, 1000, 100, 0);
+            event.at = Moment::from_millis(second * 1000);
+            if let What::Traffic(window) = &mut event.what {
+                window.start = Moment::from_millis(second * 1000 - 1000);
+            }
+            thresholds.feed(&event);
+        }
+    }
+    thresholds.feed(&at(31_000, What::PhaseEnd { phase: 1 }));
+    thresholds.finish();
+    let rows = thresholds.measured();
+    let got: Vec<_> = rows.iter().map(|row| (row.value, row.pass)).collect();
+    assert_eq!(got[0], (Some(0.1), Some(false)));
+    assert_eq!(got[1], (Some(1000.0), Some(true)));
+    assert_eq!(got[2], (Some(100.0), Some(true)));
+    assert_eq!(got[3].1, Some(false));
+    assert_eq!(got[4], (Some(1.0), Some(true)));
+    assert_eq!(got[5], (None, None), "the run was shorter");
+    assert_eq!(rows[0].broken_at, Some(Moment::from_millis(11_000)));
+}
+
+#[test]
+fn memory_may_be_beyond_for_a_while() {
+    let mut thresholds = run_with(&[
+        ("memory", "max<80%"),
+        ("memory", "max<80% for 10s"),
+        ("memory", "max<80% for 2s"),
+        ("memory", "max<95% over 2s"),
+        ("memory", "avg<60% over 10s"),
+    ]);
+    for tenth in 0..300 {
+        let mib = if (100..150).contains(&tenth) { 90 } else { 50 };
+        level(&mut thresholds, 1000 + tenth * 100, mib);
+    }
+    thresholds.finish();
+    let rows = thresholds.measured();
+    let passes: Vec<_> = rows.iter().map(|row| row.pass.unwrap()).collect();
+    assert_eq!(passes, [false, true, false, true, false]);
+    let mib = |mib: u64| Some(Bytes::from_mib(mib).as_f64());
+    let got: Vec<_> = rows.iter().map(|row| row.value).collect();
+    assert_eq!(got[..4], [mib(90), mib(50), mib(90), mib(90)]);
+    assert_eq!(rows[0].broken_at, Some(Moment::from_millis(11_100)));
+    assert_eq!(rows[2].broken_at, Some(Moment::from_millis(13_000)));
+    assert!(thresholds.broken().is_some());
 }

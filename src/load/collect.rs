@@ -7,11 +7,17 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::{Clock, Moment, nanos};
-use crate::event::{Event, FlowWindow, GeneratorPath, GeneratorReport, TrafficWindow, What};
+use crate::event::{
+    Counts, Event, FlowWindow, GeneratorPath, GeneratorReport, IterationWindow, TrafficWindow,
+    UserWindow, What,
+};
+use crate::load::iterations::Users;
 use crate::load::tally::{Flow, Key, StepTally, Tallies};
 
 /// Windows that may wait for a worker that is behind. Its counts then go into a later one.
 const BEHIND_MAX: usize = 10;
+/// How often users are told.
+const USERS_EVERY: Duration = Duration::from_secs(1);
 
 /// What one worker hands over at the end of a window.
 #[derive(Debug)]
@@ -81,6 +87,9 @@ struct Pending {
     /// The number after the last window that each worker has handed over.
     handed: Vec<Option<u64>>,
     traffic_since: u64,
+    /// Users, by phase, since the window of this number.
+    users: BTreeMap<u16, UserWindow>,
+    users_since: u64,
 }
 
 impl Collector {
@@ -92,6 +101,8 @@ impl Collector {
             windows: VecDeque::new(),
             handed: vec![Some(0); workers],
             traffic_since: 0,
+            users: BTreeMap::new(),
+            users_since: 0,
         };
         let mut accounts = Vec::with_capacity(workers);
         while let Ok(mut handover) = self.handovers.recv() {
@@ -107,6 +118,7 @@ impl Collector {
             pending.first += 1;
             self.send(&mut pending, merged);
         }
+        self.send_users(&mut pending);
         let report = self.report(&accounts);
         let _ = self
             .events
@@ -128,24 +140,29 @@ impl Collector {
             steps: merged.flow.steps.into_values().collect(),
         });
         let _ = self.events.blocking_send(Event { at, what: flow });
+        pending.count_users(&merged.flow.users, self.moment(pending.users_since));
+        let last = self.moment(pending.first).since(self.moment(pending.users_since));
+        if last >= USERS_EVERY {
+            self.send_users(pending);
+        }
         if merged.tallies.is_empty() {
             return;
         }
         let start = self.moment(pending.traffic_since);
         pending.traffic_since = pending.first;
         for (key, tally) in merged.tallies {
-            let what = What::Traffic(TrafficWindow {
-                start,
-                phase: key.phase,
-                step: key.step,
-                counts: tally.counts,
-                status: tally.status,
-                errors: tally.errors,
-                latency_us: tally.latency_us,
-                duration_us: tally.duration_us,
-                lateness_us: tally.lateness_us,
-            });
-            let _ = self.events.blocking_send(Event { at, what });
+            for what in told(start, key, tally).into_iter().flatten() {
+                let _ = self.events.blocking_send(Event { at, what });
+            }
+        }
+    }
+
+    /// Sends who was there since the last time.
+    fn send_users(&self, pending: &mut Pending) {
+        let at = self.moment(pending.first).min(self.clock.now());
+        pending.users_since = pending.first;
+        for window in std::mem::take(&mut pending.users).into_values() {
+            let _ = self.events.blocking_send(Event { at, what: What::Users(window) });
         }
     }
 
@@ -163,7 +180,59 @@ impl Collector {
     }
 }
 
+/// The events of a step's sums: requests, and runs of the scenario that begins with it.
+fn told(start: Moment, key: Key, tally: StepTally) -> [Option<What>; 2] {
+    let Key { phase, step } = key;
+    let runs = tally.iterations;
+    let iterations = (!runs.is_empty()).then_some(What::Iterations(IterationWindow {
+        start,
+        phase,
+        step,
+        begun: runs.begun,
+        ended: runs.ended,
+        dropped: runs.dropped,
+        duration_us: runs.duration_us,
+    }));
+    let traffic = (tally.counts != Counts::default()).then(|| {
+        let (times, by_status) = tally.statuses.finish();
+        What::Traffic(Box::new(TrafficWindow {
+            start,
+            phase,
+            step,
+            counts: tally.counts,
+            status: tally.status,
+            errors: tally.errors,
+            latency_us: times.latency_us,
+            duration_us: times.duration_us,
+            lateness_us: tally.lateness_us,
+            waiting_us: times.waiting_us,
+            receiving_us: times.receiving_us,
+            by_status,
+        }))
+    });
+    [traffic, iterations]
+}
+
 impl Pending {
+    /// Takes in who was there in a window.
+    fn count_users(&mut self, users: &Users, start: Moment) {
+        for (phase, present) in users.iter() {
+            let window = self.users.entry(phase).or_insert(UserWindow {
+                start,
+                phase,
+                min: 0,
+                max: 0,
+                last: 0,
+            });
+            window.max = window.max.max(present.most);
+            if present.last > 0 {
+                let least = if window.min == 0 { present.last } else { window.min };
+                window.min = least.min(present.last);
+                window.last = present.last;
+            }
+        }
+    }
+
     /// Merges a handover into its window; gives its tallies back emptied.
     fn take(&mut self, handover: &mut Handover) -> Tallies {
         let handed = &mut self.handed[handover.worker];

@@ -216,6 +216,8 @@ fn arrive(load: &Rc<Load>, index: u64, due: Moment) {
     if shop.admit(load.key(first)) {
         let load = Rc::clone(load);
         spawn_local(async move { run_arrival(&load, number, session, draw, due).await });
+    } else if let Some(first) = scenario.steps.first() {
+        shop.tally.borrow_mut().run_dropped(load.key(first));
     }
 }
 
@@ -266,6 +268,7 @@ async fn run_arrival(
     let Some(scenario) = shop.scenarios.get(number) else { return };
     let slot = shop.deadlines.slot();
     let mut own = None;
+    shop.tally.borrow_mut().user_came(load.phase);
     let mut run = Run {
         load,
         session: &mut session,
@@ -275,9 +278,10 @@ async fn run_arrival(
         kind: RunKind::Arrival { admitted: Some(due) },
     };
     if run.steps(&scenario.on_start).await == Outcome::Good {
-        run.steps(&scenario.steps).await;
+        run.iteration(scenario).await;
         run.steps(&scenario.on_stop).await;
     }
+    shop.tally.borrow_mut().user_left(load.phase);
     shop.keep(own);
 }
 
@@ -301,6 +305,21 @@ enum RunKind {
 }
 
 impl Run<'_> {
+    /// Does a scenario's steps once, and counts that as a run of it. What the end of the phase
+    /// cuts short is none.
+    async fn iteration(&mut self, scenario: &Scenario) -> Outcome {
+        let (load, shop) = (self.load, &self.load.shop);
+        let Some(first) = scenario.steps.first() else { return Outcome::Good };
+        let began = shop.clock.now();
+        shop.tally.borrow_mut().run_began(load.key(first));
+        let outcome = self.steps(&scenario.steps).await;
+        let ended = shop.clock.now();
+        if outcome == Outcome::Good || load.gate.is_open_at(ended) {
+            shop.tally.borrow_mut().run_ended(load.key(first), began, ended);
+        }
+        outcome
+    }
+
     /// Does steps until one fails or the phase is over.
     async fn steps(&mut self, steps: &[Step]) -> Outcome {
         for step in steps {
@@ -567,7 +586,9 @@ impl Users {
         }
         let gone = Rc::new(Notify::new());
         shop.at_work.borrow_mut().insert(place, Rc::clone(&gone));
+        shop.tally.borrow_mut().user_came(load.phase);
         let left = self.be(number, user).await;
+        shop.tally.borrow_mut().user_left(load.phase);
         shop.at_work.borrow_mut().remove(&place);
         gone.notify_one();
         shop.present.set(shop.present.get() - 1);
@@ -626,7 +647,7 @@ impl Users {
             if scenario.is_templated {
                 steps.session.values_mut().iteration = run;
             }
-            if steps.steps(&scenario.steps).await == Outcome::Unreachable {
+            if steps.iteration(scenario).await == Outcome::Unreachable {
                 let [least, most] = BACK_OFF;
                 self.pause(draw.between(least, most)).await;
             }

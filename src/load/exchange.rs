@@ -250,6 +250,11 @@ impl Shop {
                 end.checked = step.reading.read(answer, took, &mut session.values_mut().own);
                 end.error = end.error.or(end.checked.error);
             }
+            if step.checks_status() {
+                let expected = step.expects(status);
+                end.checked.passed += u32::from(expected);
+                end.checked.failed += u32::from(!expected);
+            }
         }
         self.count(order.key, order.due, progress, &end);
         let outcome = if end.error.is_none() { Outcome::Good } else { Outcome::Failed };
@@ -277,9 +282,11 @@ impl Shop {
             &End {
                 due,
                 sent: progress.sent,
+                first_byte: progress.first_byte,
                 ended: end.at,
                 status: end.status,
                 error: end.error,
+                checked: end.checked,
                 written: progress.written,
                 read: progress.read,
             },

@@ -50,9 +50,8 @@ impl Line {
         let mut line = self.0.borrow_mut();
         while let Some(next) = line.pop_front() {
             match next.give(Ok(connection)) {
-                Err(Ok(given)) => connection = given,
-                // It was given, or, which can't be, lost.
-                Ok(()) | Err(Err(_)) => return None,
+                Some(Ok(given)) => connection = given,
+                None | Some(Err(_)) => return None,
             }
         }
         Some(connection)
@@ -68,7 +67,7 @@ impl Place {
     pub(super) fn give(
         &self,
         given: Result<Connection, Failure>,
-    ) -> Result<(), Result<Connection, Failure>> {
+    ) -> Option<Result<Connection, Failure>> {
         let mut waiting = self.0.borrow_mut();
         match std::mem::replace(&mut *waiting, Waiting::Over) {
             Waiting::Unseen => *waiting = Waiting::Given(given),
@@ -78,11 +77,11 @@ impl Place {
             }
             Waiting::Given(earlier) => {
                 *waiting = Waiting::Given(earlier);
-                return Err(given);
+                return Some(given);
             }
-            Waiting::Over => return Err(given),
+            Waiting::Over => return Some(given),
         }
-        Ok(())
+        None
     }
 
     /// Waits for a connection, unless the slot's deadline passes before.

@@ -538,6 +538,11 @@ impl Step {
         (headers.get(HOST), uri)
     }
 
+    /// Whether the scenario says which statuses are expected; that is a check like others.
+    pub(super) const fn checks_status(&self) -> bool {
+        !self.expect_status.is_empty()
+    }
+
     pub(super) fn expects(&self, status: u16) -> bool {
         if self.expect_status.is_empty() {
             status < 400

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::clock::Moment;
-use crate::event::{Counts, ErrorKind, Histogram, StepFlow};
+use crate::event::{Counts, ErrorKind, Histogram, Status, StepFlow};
+use crate::load::iterations::{Iterations, Present, Users};
+use crate::load::reply::Checked;
 use crate::load::socket::Wire;
+use crate::load::statuses::Statuses;
 
 /// The sums of one step in one phase. Memory is kept from window to window.
 #[derive(Debug, Default)]
@@ -14,9 +17,10 @@ pub(super) struct StepTally {
     pub(super) counts: Counts,
     pub(super) status: BTreeMap<u16, u64>,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
-    pub(super) latency_us: Histogram,
-    pub(super) duration_us: Histogram,
+    pub(super) statuses: Statuses,
     pub(super) lateness_us: Histogram,
+    /// Runs of the scenario whose first step it is.
+    pub(super) iterations: Iterations,
 }
 
 impl StepTally {
@@ -29,15 +33,11 @@ impl StepTally {
         for (kind, count) in &other.errors {
             *self.errors.entry(*kind).or_default() += count;
         }
-        for (mine, theirs) in [
-            (&mut self.latency_us, &other.latency_us),
-            (&mut self.duration_us, &other.duration_us),
-            (&mut self.lateness_us, &other.lateness_us),
-        ] {
-            if theirs.count() > 0 {
-                mine.add(theirs);
-            }
+        self.statuses.add(&other.statuses);
+        if !other.lateness_us.is_empty() {
+            self.lateness_us.add(&other.lateness_us);
         }
+        self.iterations.add(&other.iterations);
     }
 
     /// Forgets everything and keeps the memory.
@@ -45,9 +45,9 @@ impl StepTally {
         self.counts = Counts::default();
         self.status.clear();
         self.errors.clear();
-        for histogram in [&mut self.latency_us, &mut self.duration_us, &mut self.lateness_us] {
-            histogram.clear();
-        }
+        self.statuses.clear();
+        self.lateness_us.clear();
+        self.iterations.clear();
     }
 }
 
@@ -63,12 +63,14 @@ pub(super) struct Key {
 pub(super) struct Flow {
     pub(super) counts: Counts,
     pub(super) steps: BTreeMap<u16, StepFlow>,
+    pub(super) users: Users,
 }
 
 impl Flow {
     /// Takes in the window after this one.
     pub(super) fn follow(&mut self, later: &Self) {
         self.counts.add(&later.counts);
+        self.users.follow(&later.users);
         for (step, later) in &later.steps {
             let mine = self.entry(*step);
             mine.sent += later.sent;
@@ -81,6 +83,7 @@ impl Flow {
     /// Takes in another worker's window of the same time.
     pub(super) fn beside(&mut self, other: &Self) {
         self.counts.add(&other.counts);
+        self.users.beside(&other.users);
         for (step, other) in &other.steps {
             let mine = self.entry(*step);
             mine.sent += other.sent;
@@ -110,11 +113,39 @@ pub(super) struct End {
     /// When it was due; none where users wait for answers, so that due and sent are the same.
     pub(super) due: Option<Moment>,
     pub(super) sent: Option<Moment>,
+    pub(super) first_byte: Option<Moment>,
     pub(super) ended: Moment,
     pub(super) status: Option<u16>,
     pub(super) error: Option<ErrorKind>,
+    pub(super) checked: Checked,
     pub(super) written: u64,
     pub(super) read: u64,
+}
+
+impl End {
+    /// Sorts the request by its answer.
+    fn record(&self, statuses: &mut Statuses) {
+        let status = self.status.map_or(Status::None, Status::Code);
+        let expected = self.status.is_some() && self.error != Some(ErrorKind::Status);
+        let row = statuses.of(status, expected);
+        row.count += 1;
+        row.failed += u64::from(self.error.is_some());
+        let cut = matches!(self.error, Some(ErrorKind::Timeout | ErrorKind::Unfinished));
+        if self.status.is_none() && !cut {
+            return;
+        }
+        if let Some(from) = self.due.or(self.sent) {
+            row.latency_us.record(micros(from, self.ended));
+        }
+        if let Some(sent) = self.sent {
+            row.duration_us.record(micros(sent, self.ended));
+            // Who was cut off before the first byte has waited until then.
+            row.waiting_us.record(micros(sent, self.first_byte.unwrap_or(self.ended)));
+        }
+        if let Some(first) = self.first_byte {
+            row.receiving_us.record(micros(first, self.ended));
+        }
+    }
 }
 
 /// One worker's counts.
@@ -126,6 +157,8 @@ pub(super) struct Tally {
     spare: Vec<StepTally>,
     counts: Counts,
     live: Vec<StepFlow>,
+    /// By phase.
+    users: Vec<Present>,
     wire: Rc<Wire>,
     written: u64,
     read: u64,
@@ -146,6 +179,7 @@ impl Tally {
             spare: Vec::new(),
             counts: Counts::default(),
             live: live.collect(),
+            users: vec![Present::default(); phases],
             wire,
             written: 0,
             read: 0,
@@ -168,6 +202,35 @@ impl Tally {
     pub(super) fn unsent(&mut self, key: Key) {
         self.of(key).counts.unsent += 1;
         self.counts.unsent += 1;
+    }
+
+    /// A run of the scenario with this first step begins.
+    pub(super) fn run_began(&mut self, first: Key) {
+        self.of(first).iterations.begun += 1;
+    }
+
+    /// A run ended that began then.
+    pub(super) fn run_ended(&mut self, first: Key, began: Moment, ended: Moment) {
+        let runs = &mut self.of(first).iterations;
+        runs.ended += 1;
+        runs.duration_us.record(micros(began, ended));
+    }
+
+    /// An arrival could not begin its run.
+    pub(super) fn run_dropped(&mut self, first: Key) {
+        self.of(first).iterations.dropped += 1;
+    }
+
+    /// A user came for a phase.
+    pub(super) fn user_came(&mut self, phase: u16) {
+        let users = &mut self.users[usize::from(phase)];
+        users.last += 1;
+        users.most = users.most.max(users.last);
+    }
+
+    /// A user who had come for a phase left.
+    pub(super) fn user_left(&mut self, phase: u16) {
+        self.users[usize::from(phase)].last -= 1;
     }
 
     /// What the first failures counted so far were, in words.
@@ -200,31 +263,27 @@ impl Tally {
     /// by a timeout or by the end with the time they had waited by then: leaving those out would
     /// make a target that never answers look fast. Refused and broken ones have no time.
     pub(super) fn ended(&mut self, key: Key, end: &End) {
-        let cut = matches!(end.error, Some(ErrorKind::Timeout | ErrorKind::Unfinished));
         let step = self.of(key);
         step.counts.ended += 1;
         step.counts.failed += u64::from(end.error.is_some());
         step.counts.bytes_sent += end.written;
         step.counts.bytes_received += end.read;
+        step.counts.checks_passed += u64::from(end.checked.passed);
+        step.counts.checks_failed += u64::from(end.checked.failed);
         if let Some(status) = end.status {
             *step.status.entry(status).or_default() += 1;
         }
         if let Some(kind) = end.error {
             *step.errors.entry(kind).or_default() += 1;
         }
-        if end.status.is_some() || cut {
-            if let Some(from) = end.due.or(end.sent) {
-                step.latency_us.record(micros(from, end.ended));
-            }
-            if let Some(sent) = end.sent {
-                step.duration_us.record(micros(sent, end.ended));
-            }
-        }
+        end.record(&mut step.statuses);
         if let (Some(due), Some(sent)) = (end.due, end.sent) {
             step.lateness_us.record(micros(due, sent));
         }
         self.counts.ended += 1;
         self.counts.failed += u64::from(end.error.is_some());
+        self.counts.checks_passed += u64::from(end.checked.passed);
+        self.counts.checks_failed += u64::from(end.checked.failed);
         if end.sent.is_some() {
             let live = &mut self.live[usize::from(key.step)];
             live.ended += 1;
@@ -246,7 +305,7 @@ impl Tally {
             }
             (live.sent, live.ended, live.in_flight_max) = (0, 0, live.in_flight_end);
         }
-        Flow { counts, steps }
+        Flow { counts, steps, users: Users::cut(&mut self.users) }
     }
 
     /// Ends the window of the tallies.
@@ -285,9 +344,11 @@ mod tests {
         End {
             due: Some(at(10)),
             sent: Some(at(11)),
+            first_byte: error.is_none().then(|| at(12)),
             ended: at(15),
             status: error.is_none().then_some(200),
             error,
+            checked: Checked { passed: 2, failed: 1, error: None },
             written: 10,
             read: 20,
         }
@@ -299,11 +360,15 @@ mod tests {
         tally.due(KEY);
         tally.sent(KEY);
         tally.ended(KEY, &end(None));
-        let tallies = tally.cut_tallies();
-        let (key, step) = &tallies[0];
-        assert_eq!(*key, KEY);
-        assert_eq!(step.latency_us.max().map(|us| us / 100), Some(50));
-        assert_eq!(step.duration_us.max().map(|us| us / 100), Some(40));
+        let (key, step) = tally.cut_tallies().remove(0);
+        assert_eq!(key, KEY);
+        assert_eq!((step.counts.checks_passed, step.counts.checks_failed), (2, 1));
+        let (times, rows) = step.statuses.finish();
+        assert!(rows.is_empty());
+        assert_eq!(times.latency_us.max().map(|us| us / 100), Some(50));
+        assert_eq!(times.duration_us.max().map(|us| us / 100), Some(40));
+        assert_eq!(times.waiting_us.max().map(|us| us / 100), Some(10));
+        assert_eq!(times.receiving_us.max().map(|us| us / 100), Some(30));
         assert_eq!(step.lateness_us.max().map(|us| us / 100), Some(10));
         assert!(tally.cut_tallies().is_empty());
     }
@@ -316,9 +381,10 @@ mod tests {
             tally.sent(KEY);
             tally.ended(KEY, &end(Some(kind)));
         }
-        let step = &tally.cut_tallies()[0].1;
-        assert_eq!((step.counts.failed, step.latency_us.count()), (2, 1));
-        assert_eq!(step.lateness_us.count(), 2);
+        let step = tally.cut_tallies().remove(0).1;
+        assert_eq!((step.counts.failed, step.lateness_us.count()), (2, 2));
+        let (times, _) = step.statuses.finish();
+        assert_eq!((times.latency_us.count(), times.waiting_us.count()), (1, 1));
     }
 
     #[test]

@@ -100,11 +100,15 @@ fn rules(scenario: &Scenario) -> Result<Vec<Rule>, Faults> {
 
 /// What a rule speaks of, for the scenario's own check.
 fn rule_facts(selector: &str, text: &str) -> Result<RuleFacts, (String, String)> {
-    let rule = Rule::parse(selector, text, false).map_err(|error| (error.message, error.help))?;
+    let rule = Rule::parse(selector, text, None).map_err(|error| (error.message, error.help))?;
     Ok(RuleFacts {
         needs_limit: rule.needs_limit(),
         phase: rule.tags.get(&Tag::Phase).cloned(),
         scenario: rule.tags.get(&Tag::Scenario).cloned(),
+        steps: [Tag::Step, Tag::Name]
+            .iter()
+            .filter_map(|tag| rule.tags.get(tag).cloned())
+            .collect(),
     })
 }
 
@@ -259,6 +263,7 @@ fn step_outlines(flow: &ScenarioPlan) -> impl Iterator<Item = StepOutline> + '_ 
     flow.all_steps().map(|step| StepOutline {
         scenario: flow.name.clone(),
         step: step.label.clone(),
+        method: step.method.clone(),
         body_max: step.body.max(),
     })
 }

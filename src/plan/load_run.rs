@@ -36,6 +36,7 @@ impl LoadRunPlan {
             scenario.all_steps().map(|step| StepOutline {
                 scenario: scenario.name.clone(),
                 step: step.label.clone(),
+                method: step.method.clone(),
                 body_max: step.body.max(),
             })
         });

@@ -54,6 +54,9 @@ pub struct StepOutline {
     pub scenario: String,
     /// Its name: `POST /orders`.
     pub step: String,
+    /// Its request's method; empty in recordings of before it was kept.
+    #[serde(default)]
+    pub method: String,
     /// The size of its request body where it is fixed, or its greatest size.
     pub body_max: Bytes,
 }

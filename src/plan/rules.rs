@@ -2,12 +2,27 @@
 //!
 //! A rule is a selector, `metric{tag:value,…}`, and a condition, `aggregation operator number`:
 //! `http_req_duration{phase:burst}` with `p(95)<200`, `memory` with `max<80%`. Times without a
-//! unit are milliseconds, sizes without a unit bytes, as in k6.
+//! unit are milliseconds, sizes without a unit bytes, as in k6. A condition may end in a window:
+//! `max<80% for 10s`, `p(95)<200 over 1m`.
+
+mod metrics;
+mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
+
+use tags::parse_selector;
+
+pub use metrics::{Metric, MetricKind};
+pub use tags::Tag;
 
 use crate::units::{Bytes, parse_duration};
+
+/// The shortest window: traffic is told by the second.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
 
 /// One condition on one metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,130 +41,10 @@ pub struct Rule {
     pub operator: Operator,
     /// With what it is compared.
     pub bound: Bound,
-    /// Whether a broken rule ends the run.
-    pub abort: bool,
-}
-
-/// What a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Metric {
-    /// Unreclaimable memory (upper bound).
-    Memory,
-    /// Charged memory.
-    MemoryUsage,
-    /// `anon`.
-    MemoryRss,
-    /// usage − inactive file pages.
-    MemoryWorkingSet,
-    /// The charged peak.
-    MemoryChargedPeak,
-    /// Unreclaimable memory in startup trials.
-    Startup,
-    /// The charged peak in startup trials.
-    StartupCharged,
-    /// Time to ready.
-    Ready,
-    /// CPU use in cores.
-    Cpu,
-    /// Share of time throttled.
-    Throttled,
-    /// Threads of the target.
-    Threads,
-    /// Open descriptors of the target.
-    OpenFiles,
-    /// Time in which some task waited for memory.
-    PsiMemory,
-    /// Bytes written to block devices since the container began.
-    DiskWritten,
-    /// Bytes printed since the container began.
-    LogBytes,
-    /// Requests.
-    HttpReqs,
-    /// Share of failed requests.
-    HttpReqFailed,
-    /// From sent to the last byte.
-    HttpReqDuration,
-    /// From due to the last byte.
-    HttpReqLatency,
-    /// Bytes sent.
-    DataSent,
-    /// Bytes received.
-    DataReceived,
-}
-
-/// What kind of values a metric has, which decides its aggregations and units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricKind {
-    /// A level in bytes.
-    Size,
-    /// A level without a unit.
-    Level,
-    /// A level in milliseconds.
-    Time,
-    /// Many times in milliseconds.
-    Trend,
-    /// A share of hits.
-    Share,
-    /// A sum.
-    Counter,
-}
-
-const METRICS: [(&str, Metric, MetricKind); 21] = [
-    ("memory", Metric::Memory, MetricKind::Size),
-    ("memory_usage", Metric::MemoryUsage, MetricKind::Size),
-    ("memory_rss", Metric::MemoryRss, MetricKind::Size),
-    ("memory_working_set", Metric::MemoryWorkingSet, MetricKind::Size),
-    ("memory_charged_peak", Metric::MemoryChargedPeak, MetricKind::Size),
-    ("startup", Metric::Startup, MetricKind::Size),
-    ("startup_charged", Metric::StartupCharged, MetricKind::Size),
-    ("ready", Metric::Ready, MetricKind::Time),
-    ("cpu", Metric::Cpu, MetricKind::Level),
-    ("throttled", Metric::Throttled, MetricKind::Level),
-    ("threads", Metric::Threads, MetricKind::Level),
-    ("open_files", Metric::OpenFiles, MetricKind::Level),
-    ("psi_memory", Metric::PsiMemory, MetricKind::Time),
-    ("disk_written", Metric::DiskWritten, MetricKind::Size),
-    ("log_bytes", Metric::LogBytes, MetricKind::Size),
-    ("http_reqs", Metric::HttpReqs, MetricKind::Counter),
-    ("http_req_failed", Metric::HttpReqFailed, MetricKind::Share),
-    ("http_req_duration", Metric::HttpReqDuration, MetricKind::Trend),
-    ("http_req_latency", Metric::HttpReqLatency, MetricKind::Trend),
-    ("data_sent", Metric::DataSent, MetricKind::Counter),
-    ("data_received", Metric::DataReceived, MetricKind::Counter),
-];
-
-impl Metric {
-    /// All names, for suggestions.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        METRICS.iter().map(|row| row.0)
-    }
-
-    /// The kind of its values.
-    #[must_use]
-    pub fn kind(self) -> MetricKind {
-        METRICS.iter().find(|row| row.1 == self).map_or(MetricKind::Level, |row| row.2)
-    }
-}
-
-/// What a selector may filter by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tag {
-    /// The phase's name.
-    Phase,
-    /// The scenario's name.
-    Scenario,
-    /// The step's label.
-    Step,
-}
-
-impl Tag {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Phase => "phase",
-            Self::Scenario => "scenario",
-            Self::Step => "step",
-        }
-    }
+    /// Over which time, where not over all.
+    pub window: Option<Window>,
+    /// Whether a broken rule ends the run: how long after the first phase began at the earliest.
+    pub abort: Option<Duration>,
 }
 
 /// How many values become one.
@@ -223,6 +118,15 @@ pub enum Bound {
     PerHour(f64),
 }
 
+/// Over which time a rule is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// Broken where the level is beyond the bound for so long without a break.
+    For(Duration),
+    /// Broken where any stretch of this length is.
+    Over(Duration),
+}
+
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleError {
@@ -252,13 +156,17 @@ impl Rule {
     /// # Errors
     /// When the metric, a tag, the aggregation, the operator or the number is unknown, or when
     /// they don't go together.
-    pub fn parse(selector: &str, text: &str, abort: bool) -> Result<Self, RuleError> {
+    pub fn parse(selector: &str, text: &str, abort: Option<Duration>) -> Result<Self, RuleError> {
         let (metric, tags) = parse_selector(selector)?;
-        let (aggregate, operator, number) = split_condition(text)?;
+        let (aggregate, operator, rest) = split_condition(text)?;
         let aggregate = parse_aggregate(aggregate, metric)?;
+        let (number, window) = split_window(rest)?;
         let bound = parse_bound(number, metric, aggregate)?;
+        if let Some(window) = window {
+            check_window(window, metric, aggregate)?;
+        }
         let (selector, text) = (selector.to_owned(), text.to_owned());
-        Ok(Self { selector, text, metric, tags, aggregate, operator, bound, abort })
+        Ok(Self { selector, text, metric, tags, aggregate, operator, bound, window, abort })
     }
 
     /// Whether the rule needs a memory limit to have a meaning.
@@ -266,47 +174,6 @@ impl Rule {
     pub const fn needs_limit(&self) -> bool {
         matches!(self.bound, Bound::PercentOfLimit(_))
     }
-}
-
-fn parse_selector(text: &str) -> Result<(Metric, BTreeMap<Tag, String>), RuleError> {
-    let (name, rest) = text.split_once('{').map_or((text, None), |(name, rest)| (name, Some(rest)));
-    let name = name.trim();
-    let metric = METRICS.iter().find(|row| row.0 == name).map(|row| row.1).ok_or_else(|| {
-        RuleError::new(format!("no metric is called `{name}`"), nearest_metric(name))
-    })?;
-    let Some(rest) = rest else {
-        return Ok((metric, BTreeMap::new()));
-    };
-    let inner = rest.trim_end().strip_suffix('}').ok_or_else(|| {
-        RuleError::new(format!("`{text}` has no closing brace"), "write `metric{phase:burst}`")
-    })?;
-    let mut tags = BTreeMap::new();
-    for pair in inner.split(',').filter(|pair| !pair.trim().is_empty()) {
-        let (tag, value) = parse_tag(pair)?;
-        tags.insert(tag, value);
-    }
-    Ok((metric, tags))
-}
-
-fn nearest_metric(name: &str) -> String {
-    let nearest = Metric::names()
-        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-    match nearest {
-        Some(near) if strsim::jaro_winkler(near, name) > 0.8 => format!("did you mean `{near}`?"),
-        _ => format!("known metrics: {}", Metric::names().collect::<Vec<_>>().join(", ")),
-    }
-}
-
-fn parse_tag(pair: &str) -> Result<(Tag, String), RuleError> {
-    let help = "tags are written `phase:burst`, `scenario:orders` or `step:POST /orders`";
-    let (name, value) = pair
-        .split_once(':')
-        .ok_or_else(|| RuleError::new(format!("`{}` is no tag", pair.trim()), help))?;
-    let tag = [Tag::Phase, Tag::Scenario, Tag::Step]
-        .into_iter()
-        .find(|tag| tag.name() == name.trim())
-        .ok_or_else(|| RuleError::new(format!("no tag is called `{}`", name.trim()), help))?;
-    Ok((tag, value.trim().to_owned()))
 }
 
 fn split_condition(text: &str) -> Result<(&str, Operator, &str), RuleError> {
@@ -334,13 +201,67 @@ fn split_condition(text: &str) -> Result<(&str, Operator, &str), RuleError> {
     })
 }
 
+/// Splits `80% for 10s` into the number and the window.
+fn split_window(text: &str) -> Result<(&str, Option<Window>), RuleError> {
+    let help = "end the rule in `for 10s` (beyond the bound all that time) or in `over 1m` (each \
+                stretch of a minute)";
+    let words = |word: &'static str| {
+        text.match_indices(word).filter(move |(at, _)| {
+            let after = text[at + word.len()..].chars().next();
+            let before = text[..*at].chars().next_back();
+            before.is_some_and(char::is_whitespace) && after.is_none_or(char::is_whitespace)
+        })
+    };
+    let mut found = words("for").chain(words("over"));
+    let Some((at, word)) = found.next() else { return Ok((text, None)) };
+    if found.next().is_some() {
+        return Err(RuleError::new("a rule has one window only", help));
+    }
+    let length = text[at + word.len()..].trim();
+    let length = parse_duration(length).ok().filter(|length| *length >= WINDOW_MIN);
+    let Some(length) = length else {
+        let message = format!("`{}` is no window of a second or more", text[at..].trim());
+        return Err(RuleError::new(message, help));
+    };
+    let window = if word == "for" { Window::For(length) } else { Window::Over(length) };
+    Ok((text[..at].trim_end(), Some(window)))
+}
+
+/// Whether a window has a meaning for this rule.
+fn check_window(window: Window, metric: Metric, aggregate: Aggregate) -> Result<(), RuleError> {
+    let refused = |message: &str, help: &str| Err(RuleError::new(message, help));
+    match (window, aggregate) {
+        (_, Aggregate::OomKills | Aggregate::LimitHits) => {
+            refused("a count of kills or limit hits has no window", "leave the window away")
+        }
+        (_, _) if metric == Metric::Ready => {
+            refused("`ready` is one time in each trial", "leave the window away")
+        }
+        (Window::Over(_), Aggregate::Last) => refused(
+            "`last` is one reading, not one of each stretch",
+            "write `avg`, `max` or `min` with `over`, or `last` with `for`",
+        ),
+        (Window::For(_), Aggregate::Max | Aggregate::Min | Aggregate::Last)
+            if metric.kind().is_level() =>
+        {
+            Ok(())
+        }
+        (Window::For(_), _) => refused(
+            "`for` is about a level that stays beyond its bound: `max`, `min` or `last` of one",
+            "write `over` instead of `for`: each stretch of that length is judged then",
+        ),
+        (Window::Over(_), _) => Ok(()),
+    }
+}
+
 fn parse_aggregate(text: &str, metric: Metric) -> Result<Aggregate, RuleError> {
     let aggregate = match text {
         "max" => Aggregate::Max,
         "min" => Aggregate::Min,
         "avg" => Aggregate::Avg,
         "med" => Aggregate::Med,
-        "last" => Aggregate::Last,
+        // k6 calls it `value`.
+        "last" | "value" => Aggregate::Last,
         "slope" => Aggregate::Slope,
         "count" => Aggregate::Count,
         "rate" => Aggregate::Rate,
@@ -367,22 +288,8 @@ fn parse_aggregate(text: &str, metric: Metric) -> Result<Aggregate, RuleError> {
         MetricKind::Counter => matches!(aggregate, Aggregate::Count | Aggregate::Rate),
     };
     fits.then_some(aggregate).ok_or_else(|| {
-        RuleError::new(format!("`{text}` does not go with this metric"), aggregates_of(metric))
+        RuleError::new(format!("`{text}` does not go with this metric"), metric.aggregates())
     })
-}
-
-const fn aggregates_of(metric: Metric) -> &'static str {
-    match metric {
-        Metric::HttpReqFailed => "it takes `rate`",
-        Metric::HttpReqs | Metric::DataSent | Metric::DataReceived => "it takes `count` or `rate`",
-        Metric::HttpReqDuration | Metric::HttpReqLatency => {
-            "it takes `p(95)`, `med`, `avg`, `max`, `min` or `count`"
-        }
-        Metric::Memory => {
-            "it takes `max`, `min`, `avg`, `last`, `p(95)`, `slope`, `oom_kills` or `limit_hits`"
-        }
-        _ => "it takes `max`, `min`, `avg`, `last`, `p(95)` or `slope`",
-    }
 }
 
 fn parse_percentile(text: &str) -> Result<Aggregate, RuleError> {
@@ -414,12 +321,13 @@ fn parse_bound(text: &str, metric: Metric, aggregate: Aggregate) -> Result<Bound
         let amount = parse_amount(amount, metric).ok_or_else(|| refused("write `1MiB/h`"))?;
         return Ok(Bound::PerHour(amount / hours));
     }
-    if matches!(aggregate, Aggregate::OomKills | Aggregate::LimitHits | Aggregate::Count) {
-        let number: f64 = text.parse().map_err(|_| refused("write a whole number"))?;
-        return Ok(Bound::Value(number));
+    let counts = matches!(aggregate, Aggregate::OomKills | Aggregate::LimitHits | Aggregate::Count);
+    if counts && !metric.is_data() {
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        return number.map(Bound::Value).ok_or_else(|| refused("write a whole number"));
     }
     if let Some(percent) = text.strip_suffix('%') {
-        let percent: f64 = percent.trim().parse().map_err(|_| refused("write `80%`"))?;
+        let percent = parse_amount(percent, Metric::Vus).ok_or_else(|| refused("write `80%`"))?;
         return match metric.kind() {
             MetricKind::Size if matches!(metric, Metric::DiskWritten | Metric::LogBytes) => {
                 Err(refused("what is written has no limit to be a share of: write `200MiB`"))
@@ -445,74 +353,11 @@ fn parse_amount(text: &str, metric: Metric) -> Option<f64> {
         return plain.is_finite().then_some(plain);
     }
     match metric.kind() {
+        MetricKind::Counter if !metric.is_data() => None,
         MetricKind::Size | MetricKind::Counter => text.parse::<Bytes>().ok().map(Bytes::as_f64),
         MetricKind::Time | MetricKind::Trend => {
             parse_duration(text).ok().map(|time| time.as_secs_f64() * 1e3)
         }
         MetricKind::Level | MetricKind::Share => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn parse(selector: &str, text: &str) -> Result<Rule, RuleError> {
-        Rule::parse(selector, text, false)
-    }
-
-    #[test]
-    fn reads_the_rules_that_people_write() {
-        let rule = parse("memory{phase:soak}", "slope<1MiB/h").unwrap();
-        assert_eq!(rule.metric, Metric::Memory);
-        assert_eq!(rule.tags[&Tag::Phase], "soak");
-        assert_eq!(rule.bound, Bound::PerHour(1_048_576.0));
-
-        let rule = parse("memory", "max<80%").unwrap();
-        assert_eq!(rule.bound, Bound::PercentOfLimit(80.0));
-        assert!(rule.needs_limit());
-
-        let rule =
-            parse("http_req_duration{phase:burst,step:POST /orders}", "p(95) < 200").unwrap();
-        assert_eq!(rule.aggregate, Aggregate::Percentile(95.0));
-        assert_eq!(rule.tags[&Tag::Step], "POST /orders");
-
-        assert_eq!(parse("http_req_failed", "rate<1%").unwrap().bound, Bound::Value(0.01));
-        assert_eq!(parse("ready", "max<=2s").unwrap().bound, Bound::Value(2000.0));
-        assert_eq!(parse("memory", "oom_kills==0").unwrap().aggregate, Aggregate::OomKills);
-        let rule = parse("log_bytes{phase:soak}", "slope<10MiB/h").unwrap();
-        assert_eq!(rule.bound, Bound::PerHour(10_485_760.0));
-        assert_eq!(parse("disk_written", "max<1GiB").unwrap().metric, Metric::DiskWritten);
-        assert_eq!(parse("startup", "max<128MiB").unwrap().bound, Bound::Value(134_217_728.0));
-    }
-
-    #[test]
-    fn refuses_with_a_way_out() {
-        let help = |selector, text| parse(selector, text).unwrap_err().help;
-        assert_eq!(help("memry", "max<1"), "did you mean `memory`?");
-        assert!(help("memory", "max 80%").contains("operator"));
-        assert!(help("http_req_failed", "p(95)<3").contains("rate"));
-        assert!(help("memory{fase:x}", "max<1").contains("phase:burst"));
-        assert!(help("memory", "max<80 apples").contains("200MiB"));
-        assert!(help("memory", "slope<1MiB").contains("1MiB/h"));
-        assert!(help("disk_written", "max<80%").contains("200MiB"));
-        assert!(parse("http_reqs", "oom_kills==0").is_err());
-        assert!(parse("memory{phase:a", "max<1").is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(selector in ".{0,40}", text in ".{0,40}") {
-            let _ = parse(&selector, &text);
-        }
-
-        #[test]
-        fn never_panics_on_near_rules(
-            selector in "(memory|http_reqs|ready)[{}:,a-z]{0,6}",
-            text in "(max|p\\(|rate|slope)[<>=!]{0,3}[0-9.%MiBsh/é]{0,6}",
-        ) {
-            let _ = parse(&selector, &text);
-        }
     }
 }

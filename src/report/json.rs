@@ -1,15 +1,14 @@
 //! `run.json`, schema 1: its keys are a contract and grow only by addition.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::json_target::{ProcessRow, VitalRow, WrittenRow, process, vital, written};
+use super::json_traffic::{LatenessRow, TrafficRow, lateness, traffic};
 use super::watch::{self, WatchedRow};
 use super::{Renderer, text};
 use crate::analysis::{
     CheckItem, Composition, Findings, GeneratorAccount, LifeFinding, Measured, Memory, Phase,
-    PhaseMemory, Reason, SamplerAccount, SpikeFinding, Startup, StepTraffic, Times, Traffic, Trial,
+    PhaseMemory, Reason, SamplerAccount, SpikeFinding, Startup, Trial,
 };
 use crate::clock::Moment;
 use crate::event::{
@@ -127,49 +126,6 @@ struct PhaseMemoryRow {
 }
 
 #[derive(Serialize)]
-struct TimesRow {
-    p50: f64,
-    p95: f64,
-    p99: f64,
-    max: f64,
-}
-
-#[derive(Serialize)]
-struct LatenessRow {
-    p50: f64,
-    p99: f64,
-}
-
-#[derive(Serialize)]
-struct TrafficRow<'a> {
-    requests: u64,
-    failed: u64,
-    unsent: u64,
-    rate: Option<f64>,
-    bytes_sent: u64,
-    bytes_received: u64,
-    latency_ms: Option<TimesRow>,
-    duration_ms: Option<TimesRow>,
-    send_lateness_us: Option<LatenessRow>,
-    status: &'a BTreeMap<u16, u64>,
-    errors: BTreeMap<&'static str, u64>,
-    steps: Vec<StepRow<'a>>,
-}
-
-#[derive(Serialize)]
-struct StepRow<'a> {
-    scenario: &'a str,
-    step: &'a str,
-    requests: u64,
-    failed: u64,
-    unsent: u64,
-    bytes_sent: u64,
-    bytes_received: u64,
-    latency_ms: Option<TimesRow>,
-    duration_ms: Option<TimesRow>,
-}
-
-#[derive(Serialize)]
 struct MemoryRow {
     peak_bytes: u64,
     rss_peak_bytes: u64,
@@ -271,6 +227,7 @@ struct ThresholdRow<'a> {
     rule: &'a str,
     value: Option<f64>,
     pass: Option<bool>,
+    at_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -393,51 +350,6 @@ const fn phase_memory(row: &PhaseMemory) -> PhaseMemoryRow {
     }
 }
 
-fn times(row: &Times) -> TimesRow {
-    TimesRow {
-        p50: number(row.p50),
-        p95: number(row.p95),
-        p99: number(row.p99),
-        max: number(row.max),
-    }
-}
-
-fn lateness((p50, p99): (f64, f64)) -> LatenessRow {
-    LatenessRow { p50: number(p50), p99: number(p99) }
-}
-
-fn traffic(row: &Traffic) -> TrafficRow<'_> {
-    let errors = row.errors.iter();
-    TrafficRow {
-        requests: row.requests,
-        failed: row.failed,
-        unsent: row.unsent,
-        rate: row.rate.and_then(places),
-        bytes_sent: row.bytes_sent,
-        bytes_received: row.bytes_received,
-        latency_ms: row.latency.as_ref().map(times),
-        duration_ms: row.duration.as_ref().map(times),
-        send_lateness_us: row.send_lateness_us.map(lateness),
-        status: &row.status,
-        errors: errors.map(|(kind, count)| (kind.name(), *count)).collect(),
-        steps: row.steps.iter().map(step).collect(),
-    }
-}
-
-fn step(row: &StepTraffic) -> StepRow<'_> {
-    StepRow {
-        scenario: &row.scenario,
-        step: &row.step,
-        requests: row.requests,
-        failed: row.failed,
-        unsent: row.unsent,
-        bytes_sent: row.bytes_sent,
-        bytes_received: row.bytes_received,
-        latency_ms: row.latency.as_ref().map(times),
-        duration_ms: row.duration.as_ref().map(times),
-    }
-}
-
 fn whole_memory(row: &Memory, limit: Limit) -> MemoryRow {
     MemoryRow {
         peak_bytes: row.peak.get(),
@@ -511,6 +423,7 @@ fn threshold(row: &Measured) -> ThresholdRow<'_> {
         rule: &row.rule,
         value: row.value.filter(|value| value.is_finite()),
         pass: row.pass,
+        at_ms: row.broken_at.map(ms),
     }
 }
 

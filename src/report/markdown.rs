@@ -67,7 +67,7 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         writeln!(out, "| threshold | value | |\n|---|---:|---|")?;
         for row in &findings.thresholds {
             let rule = plain(&format!("{} {}", row.metric, row.rule));
-            let value = crate::analysis::value_text(row);
+            let value = crate::analysis::value_cell(row);
             let word = pass_word(row.pass);
             writeln!(out, "| {rule} | {value} | {word} |")?;
         }

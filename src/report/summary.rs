@@ -95,7 +95,7 @@ impl Summary<'_> {
             let word = pass_word(row.pass);
             let padding = " ".repeat(12 - word.len());
             let rule = text::clean(&format!("{} {}", row.metric, row.rule), 46);
-            let value = crate::analysis::value_text(row);
+            let value = crate::analysis::value_cell(row);
             let word = self.paint(color, word);
             writeln!(out, "  {word}{padding}  {rule:<46}  {value:>14}")?;
         }

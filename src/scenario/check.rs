@@ -235,11 +235,15 @@ fn check_rule(
     }
     let phase_names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
     let flow_names: Vec<&str> = flows.iter().map(|flow| flow.name.as_str()).collect();
-    for (kind, named, known) in
-        [("phase", &facts.phase, phase_names), ("scenario", &facts.scenario, flow_names)]
-    {
-        if let Some(name) = named.as_ref().filter(|name| !known.contains(&name.as_str())) {
-            fault(format!("no {kind} is called `{name}`"), nearest(name, &known));
+    let all_steps = flows.iter().flat_map(|flow| {
+        [&flow.setup, &flow.on_start, &flow.steps, &flow.on_stop].into_iter().flatten()
+    });
+    let step_names: Vec<&str> = all_steps.map(|step| step.label.as_str()).collect();
+    let named = [("phase", facts.phase, &phase_names), ("scenario", facts.scenario, &flow_names)];
+    let steps = facts.steps.into_iter().map(|step| ("step", Some(step), &step_names));
+    for (kind, named, known) in named.into_iter().chain(steps) {
+        if let Some(name) = named.filter(|name| !known.contains(&name.as_str())) {
+            fault(format!("no {kind} is called `{name}`"), nearest(&name, known));
         }
     }
 }
@@ -248,12 +252,22 @@ fn threshold(selector: &str, node: &Node, notes: &Notes) -> Option<Threshold> {
     let selector = selector.to_owned();
     if let Value::String(rule) = &node.value {
         let (rule, place) = (rule.clone(), node.place.clone());
-        return Some(Threshold { selector, rule, abort: false, place });
+        return Some(Threshold { selector, rule, abort: None, place });
     }
     let table = Reader::new("a threshold", node, notes)?;
-    // k6 calls it `threshold`.
+    // k6 says `threshold`, `abortOnFail` and `delayAbortEval`.
     let rule = table.string("rule").or_else(|| table.string("threshold"));
     let abort = table.bool("abort").or_else(|| table.bool("abortOnFail")).unwrap_or(false);
+    let delay = table.duration("delay");
+    if let Some(delay) = &delay
+        && !abort
+    {
+        let help = "add `abort = true`, or leave the `delay` away";
+        notes.fault(&delay.place, "a `delay` of what? the rule does not abort", help);
+    }
+    // k6 takes it without `abortOnFail` too.
+    let delay = delay.or_else(|| table.duration("delayAbortEval")).map(|at| at.value);
+    let abort = abort.then(|| delay.unwrap_or_default());
     if rule.is_none() && !table.has("rule") && !table.has("threshold") {
         notes.fault(table.place, "a threshold has no `rule`", "write `{ rule = \"max<80%\" }`");
     }

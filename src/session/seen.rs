@@ -25,7 +25,7 @@ fn quality_rules(plan: &Plan) -> Vec<Rule> {
     let early = plan.phases.iter().filter(|phase| phase.stop_early);
     let few_fail = early.filter_map(|phase| {
         let selector = format!("http_req_failed{{phase:{}}}", phase.name);
-        Rule::parse(&selector, "rate<=0.01", false).ok()
+        Rule::parse(&selector, "rate<=0.01", None).ok()
     });
     let mut rules: Vec<Rule> = few_fail.collect();
     if !rules.is_empty() {
@@ -38,7 +38,8 @@ impl Seen {
     /// Nothing yet.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let rules: Vec<_> = plan.rules.iter().filter(|rule| rule.abort).cloned().collect();
+        let rules: Vec<_> =
+            plan.rules.iter().filter(|rule| rule.abort.is_some()).cloned().collect();
         let aborts = (!rules.is_empty()).then(|| Thresholds::new(rules, &plan.outline()));
         let quality = quality_rules(plan);
         let quality = (!quality.is_empty()).then(|| Thresholds::new(quality, &plan.outline()));

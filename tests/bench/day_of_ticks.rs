@@ -220,6 +220,7 @@ fn outline(hours: u64) -> Outline {
     let step = |number: u16| StepOutline {
         scenario: "shop".to_owned(),
         step: format!("GET /{number}"),
+        method: "GET".to_owned(),
         body_max: Bytes::ZERO,
     };
     Outline {
@@ -400,9 +401,9 @@ impl Simulated {
             sent: due,
             ended: due,
             failed: 0,
-            unsent: 0,
             bytes_sent: bytes,
             bytes_received: bytes,
+            ..Counts::default()
         }
     }
 
@@ -437,8 +438,8 @@ impl Simulated {
         for step in 0..STEPS {
             let mut counts = self.counts();
             counts.due *= 3;
-            let (mut latency_us, mut duration_us, mut lateness_us) =
-                (Histogram::new(), Histogram::new(), Histogram::new());
+            let [mut latency_us, mut duration_us, mut lateness_us, mut receiving_us] =
+                [(); 4].map(|()| Histogram::new());
             for _ in 0..counts.ended {
                 // A long tail, as of real answers.
                 let power: f64 = self.random.random_range(0.0..1.0);
@@ -446,6 +447,7 @@ impl Simulated {
                 latency_us.record(us + 60);
                 duration_us.record(us);
                 lateness_us.record(self.random.random_range(5..90));
+                receiving_us.record(self.random.random_range(1..40));
             }
             let window = TrafficWindow {
                 start: at.before(Duration::from_secs(1)),
@@ -455,10 +457,14 @@ impl Simulated {
                 errors: std::collections::BTreeMap::new(),
                 counts,
                 latency_us,
-                duration_us,
+                duration_us: duration_us.clone(),
                 lateness_us,
+                // Of small answers, nearly all of the time is waiting.
+                waiting_us: duration_us,
+                receiving_us,
+                by_status: Vec::new(),
             };
-            self.send(at, What::Traffic(window));
+            self.send(at, What::Traffic(Box::new(window)));
         }
     }
 

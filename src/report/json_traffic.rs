@@ -1,0 +1,157 @@
+//! The traffic of a phase, as `run.json` has it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::json::{number, places};
+use crate::analysis::{AnswerTraffic, StepTraffic, TimedRequests, Times, Traffic};
+use crate::event::Status;
+
+#[derive(Serialize)]
+struct TimesRow {
+    p50: f64,
+    p95: f64,
+    p99: f64,
+    max: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct LatenessRow {
+    p50: f64,
+    p99: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct TrafficRow<'a> {
+    requests: u64,
+    failed: u64,
+    unsent: u64,
+    rate: Option<f64>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    latency_ms: Option<TimesRow>,
+    duration_ms: Option<TimesRow>,
+    waiting_ms: Option<TimesRow>,
+    send_lateness_us: Option<LatenessRow>,
+    status: &'a BTreeMap<u16, u64>,
+    errors: BTreeMap<&'static str, u64>,
+    answers: Vec<AnswerRow>,
+    scenarios: Vec<ScenarioRow<'a>>,
+    steps: Vec<StepRow<'a>>,
+}
+
+/// Requests that were answered alike.
+#[derive(Serialize)]
+struct AnswerRow {
+    /// A number; or `none`, or `other` where there were too many to be told apart.
+    status: Value,
+    expected: bool,
+    #[serde(flatten)]
+    timed: TimedRow,
+}
+
+#[derive(Serialize)]
+struct ScenarioRow<'a> {
+    scenario: &'a str,
+    #[serde(flatten)]
+    timed: TimedRow,
+}
+
+#[derive(Serialize)]
+struct TimedRow {
+    requests: u64,
+    failed: u64,
+    latency_ms: Option<TimesRow>,
+    duration_ms: Option<TimesRow>,
+    waiting_ms: Option<TimesRow>,
+}
+
+#[derive(Serialize)]
+struct StepRow<'a> {
+    scenario: &'a str,
+    step: &'a str,
+    requests: u64,
+    failed: u64,
+    unsent: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+    latency_ms: Option<TimesRow>,
+    duration_ms: Option<TimesRow>,
+    waiting_ms: Option<TimesRow>,
+    answers: Vec<AnswerRow>,
+}
+
+fn times(row: &Times) -> TimesRow {
+    TimesRow {
+        p50: number(row.p50),
+        p95: number(row.p95),
+        p99: number(row.p99),
+        max: number(row.max),
+    }
+}
+
+pub(super) fn lateness((p50, p99): (f64, f64)) -> LatenessRow {
+    LatenessRow { p50: number(p50), p99: number(p99) }
+}
+
+pub(super) fn traffic(row: &Traffic) -> TrafficRow<'_> {
+    let errors = row.errors.iter();
+    TrafficRow {
+        requests: row.requests,
+        failed: row.failed,
+        unsent: row.unsent,
+        rate: row.rate.and_then(places),
+        bytes_sent: row.bytes_sent,
+        bytes_received: row.bytes_received,
+        latency_ms: row.latency.as_ref().map(times),
+        duration_ms: row.duration.as_ref().map(times),
+        waiting_ms: row.waiting.as_ref().map(times),
+        send_lateness_us: row.send_lateness_us.map(lateness),
+        status: &row.status,
+        errors: errors.map(|(kind, count)| (kind.name(), *count)).collect(),
+        answers: row.answers.iter().map(answer).collect(),
+        scenarios: row
+            .scenarios
+            .iter()
+            .map(|row| ScenarioRow { scenario: &row.scenario, timed: timed(&row.timed) })
+            .collect(),
+        steps: row.steps.iter().map(step).collect(),
+    }
+}
+
+fn timed(row: &TimedRequests) -> TimedRow {
+    TimedRow {
+        requests: row.requests,
+        failed: row.failed,
+        latency_ms: row.latency.as_ref().map(times),
+        duration_ms: row.duration.as_ref().map(times),
+        waiting_ms: row.waiting.as_ref().map(times),
+    }
+}
+
+fn answer(row: &AnswerTraffic) -> AnswerRow {
+    let status = match row.status {
+        Status::Code(code) => code.into(),
+        Status::None => "none".into(),
+        Status::Other => "other".into(),
+    };
+    AnswerRow { status, expected: row.expected, timed: timed(&row.timed) }
+}
+
+fn step(row: &StepTraffic) -> StepRow<'_> {
+    StepRow {
+        scenario: &row.scenario,
+        step: &row.step,
+        requests: row.requests,
+        failed: row.failed,
+        unsent: row.unsent,
+        bytes_sent: row.bytes_sent,
+        bytes_received: row.bytes_received,
+        latency_ms: row.latency.as_ref().map(times),
+        duration_ms: row.duration.as_ref().map(times),
+        waiting_ms: row.waiting.as_ref().map(times),
+        answers: row.answers.iter().map(answer).collect(),
+    }
+}
