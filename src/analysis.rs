@@ -21,7 +21,7 @@ pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn
 pub use lives::LifeFinding;
 pub use model::{
     Answer, AnswerTraffic, CheckItem, Composition, Findings, GeneratorAccount, Level, Memory,
-    Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, SpikeFinding,
+    Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, Sizes, SpikeFinding,
     Startup, StepTraffic, Suspect, TimedRequests, Times, Traffic, Trial, Verdict, Vital, Watched,
     Written,
 };

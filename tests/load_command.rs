@@ -296,3 +296,15 @@ fn times_are_exported_as_a_histogram_log() {
         Some(2)
     );
 }
+
+#[test]
+fn sizes_seen_stand_beside_sizes_wanted() {
+    let (address, _) = quick();
+    let body = "x".repeat(1000);
+    let run = json(&load(&["--json", "-n", "50", "-d", &body, &url(address)]));
+    let step = &run["phases"][0]["traffic"]["steps"][0];
+    let all = |size: u64| serde_json::json!({ "p50": size, "p99": size, "max": size });
+    assert_eq!(step["request_body_bytes"], all(1000), "{step:#}");
+    assert_eq!(step["wanted_body_bytes"], all(1000), "{step:#}");
+    assert_eq!(step["response_body_bytes"], all(2), "{step:#}");
+}

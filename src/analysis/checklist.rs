@@ -1,5 +1,7 @@
 //! The questions that a soak test has to answer, and what the answers rest on.
 
+use std::fmt::Write as _;
+
 use super::model::{Answer, CheckItem, Findings};
 use crate::event::ReleaseBuild;
 use crate::plan::Outline;
@@ -139,10 +141,21 @@ fn payloads(findings: &Findings, outline: &Outline) -> CheckItem {
     let received = mean(traffic().map(|row| row.bytes_received).sum());
     let largest = outline.steps.iter().map(|step| step.body_max).max();
     let largest = largest.unwrap_or_default();
-    let evidence = format!(
+    let mut evidence = format!(
         "a request sent {sent} and received {received} on average, bodies up to {largest}; what \
          production sends is not known here"
     );
+    let steps = || traffic().flat_map(|row| &row.steps);
+    if let Some(step) = steps().max_by_key(|step| step.bytes_sent)
+        && let (Some(seen), Some(wanted)) = (step.request_body, step.wanted_body)
+    {
+        // Writing to a string never fails.
+        let _ = write!(
+            evidence,
+            "; {} sent bodies of {} (p50) and {} (p99), wanted were {} and {}",
+            step.step, seen.p50, seen.p99, wanted.p50, wanted.p99
+        );
+    }
     item(question, Answer::Unknown, evidence)
 }
 

@@ -419,8 +419,25 @@ pub struct StepTraffic {
     pub duration: Option<Times>,
     /// From sent to the first byte.
     pub waiting: Option<Times>,
+    /// Sizes of its request bodies, but for empty ones.
+    pub request_body: Option<Sizes>,
+    /// Sizes of the bodies of its answers, but for empty ones.
+    pub response_body: Option<Sizes>,
+    /// The sizes of request bodies that were asked for; the greatest comes last.
+    pub wanted_body: Option<Sizes>,
     /// The same by how requests were answered, as far as that was recorded.
     pub answers: Vec<AnswerTraffic>,
+}
+
+/// How large bodies were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// The median.
+    pub p50: Bytes,
+    /// The 99th percentile.
+    pub p99: Bytes,
+    /// The greatest.
+    pub max: Bytes,
 }
 
 /// What memory was made of in the window of the unreclaimable peak: the greatest value of each in

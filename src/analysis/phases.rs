@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::float;
-use super::model::{Phase, PhaseMemory, ScenarioTraffic, StepTraffic, Traffic};
+use super::model::{Phase, PhaseMemory, ScenarioTraffic, Sizes, StepTraffic, Traffic};
 use super::timed::{Answered, Timed, times};
 use super::vitals::VitalSums;
 use crate::clock::Moment;
 use crate::event::{Counts, ErrorKind, Histogram, MemoryWindow, TrafficWindow, Vitals};
 use crate::judge::Places;
 use crate::plan::{Outline, StepOutline};
+use crate::units::Bytes;
 
 /// Sums of one phase.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ struct StepSums {
     counts: Counts,
     all: Timed,
     answers: Answered,
+    request_bytes: Histogram,
+    response_bytes: Histogram,
 }
 
 impl PhaseSums {
@@ -61,6 +64,8 @@ impl PhaseSums {
         let step = self.steps.entry(window.step).or_default();
         step.counts.add(&window.counts);
         step.all.take(&window.all());
+        step.request_bytes.add(&window.request_bytes);
+        step.response_bytes.add(&window.response_bytes);
         step.answers.take(window);
     }
 
@@ -104,6 +109,12 @@ impl PhaseSums {
                 latency: times(&sums.all.latency),
                 duration: times(&sums.all.duration),
                 waiting: times(&sums.all.waiting),
+                request_body: sizes(&sums.request_bytes),
+                response_body: sizes(&sums.response_bytes),
+                wanted_body: named.and_then(|row| {
+                    let (p50, p99) = row.body_wanted?;
+                    Some(Sizes { p50, p99, max: row.body_max })
+                }),
                 answers: sums.answers.finish(),
             }
         });
@@ -176,4 +187,12 @@ impl Phases {
         });
         rows.collect()
     }
+}
+
+fn sizes(histogram: &Histogram) -> Option<Sizes> {
+    Some(Sizes {
+        p50: Bytes::new(histogram.percentile(50.0)?),
+        p99: Bytes::new(histogram.percentile(99.0)?),
+        max: Bytes::new(histogram.max()?),
+    })
 }

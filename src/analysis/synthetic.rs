@@ -69,6 +69,7 @@ impl Script {
             step: step.to_owned(),
             method: step.split(' ').next().unwrap_or_default().to_owned(),
             body_max: Bytes::from_kib(kib),
+            body_wanted: None,
         };
         let rule = |(selector, rule): &(&str, &str)| {
             let (selector, rule) = ((*selector).to_owned(), (*rule).to_owned());

@@ -173,7 +173,13 @@ pub struct TrafficWindow {
     /// From the first to the last byte of the answer, in microseconds.
     #[serde(default, skip_serializing_if = "Histogram::is_empty")]
     pub receiving_us: Histogram,
-    /// The same by how requests were answered; empty where all were answered alike, for then the
+    /// Sizes of the request bodies that were not empty, in bytes.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub request_bytes: Histogram,
+    /// Sizes of the bodies of complete answers that were not empty, in bytes.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub response_bytes: Histogram,
+    /// Times by how requests were answered; empty where all were answered alike, for then the
     /// sums above say it all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_status: Vec<StatusWindow>,
@@ -208,7 +214,8 @@ pub struct GeneratorReport {
     pub path: GeneratorPath,
 }
 
-/// A histogram of microseconds: three significant digits, up to an hour; `HdrHistogram`.
+/// A histogram of microseconds or bytes: three significant digits, up to an hour or 3.6 GB;
+/// `HdrHistogram`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 

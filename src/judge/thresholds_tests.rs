@@ -39,6 +39,7 @@ fn outline() -> Outline {
         step: step.to_owned(),
         method: step.split(' ').next().unwrap_or_default().to_owned(),
         body_max: Bytes::ZERO,
+        body_wanted: None,
     };
     Outline {
         name: "test".to_owned(),

@@ -205,6 +205,8 @@ fn told(start: Moment, key: Key, tally: StepTally) -> [Option<What>; 2] {
             latency_us: times.latency_us,
             duration_us: times.duration_us,
             lateness_us: tally.lateness_us,
+            request_bytes: tally.request_bytes,
+            response_bytes: tally.response_bytes,
             waiting_us: times.waiting_us,
             receiving_us: times.receiving_us,
             by_status,

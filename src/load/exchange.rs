@@ -94,6 +94,7 @@ struct Progress {
     last_read: Option<Moment>,
     written: u64,
     read: u64,
+    request_bytes: u64,
 }
 
 /// How a request ended.
@@ -103,11 +104,12 @@ struct Ended {
     status: Option<u16>,
     error: Option<ErrorKind>,
     checked: Checked,
+    response_bytes: u64,
 }
 
 impl Ended {
     fn at(at: Moment) -> Self {
-        Self { at, status: None, error: None, checked: Checked::default() }
+        Self { at, status: None, error: None, checked: Checked::default(), response_bytes: 0 }
     }
 }
 
@@ -195,6 +197,7 @@ impl Shop {
             let (host, path) = order.step.place(order.made);
             let cookies = session.cookies(host, path);
             let request = order.step.request(order.made, cookies.as_ref(), connection.head());
+            progress.request_bytes = request.payload.left();
             let on_sent = |at| {
                 if progress.sent.replace(at).is_none() {
                     self.tally.borrow_mut().sent(order.key);
@@ -237,7 +240,8 @@ impl Shop {
             session.take_cookies(&answer.headers, host, path);
         }
         let at = progress.last_read.unwrap_or_else(|| self.clock.now());
-        let mut end = Ended { status: Some(status), ..Ended::at(at) };
+        let response_bytes = answer.body_bytes;
+        let mut end = Ended { status: Some(status), response_bytes, ..Ended::at(at) };
         let next = (order.follows && (300..400).contains(&status))
             .then(|| {
                 step.redirected(order.made, status, answer.headers.get(LOCATION)?.to_str().ok()?)
@@ -289,6 +293,8 @@ impl Shop {
                 checked: end.checked,
                 written: progress.written,
                 read: progress.read,
+                request_bytes: progress.request_bytes,
+                response_bytes: end.response_bytes,
             },
         );
     }

@@ -19,6 +19,8 @@ pub(super) struct StepTally {
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) statuses: Statuses,
     pub(super) lateness_us: Histogram,
+    pub(super) request_bytes: Histogram,
+    pub(super) response_bytes: Histogram,
     /// Runs of the scenario whose first step it is.
     pub(super) iterations: Iterations,
 }
@@ -34,8 +36,14 @@ impl StepTally {
             *self.errors.entry(*kind).or_default() += count;
         }
         self.statuses.add(&other.statuses);
-        if !other.lateness_us.is_empty() {
-            self.lateness_us.add(&other.lateness_us);
+        for (mine, theirs) in [
+            (&mut self.lateness_us, &other.lateness_us),
+            (&mut self.request_bytes, &other.request_bytes),
+            (&mut self.response_bytes, &other.response_bytes),
+        ] {
+            if !theirs.is_empty() {
+                mine.add(theirs);
+            }
         }
         self.iterations.add(&other.iterations);
     }
@@ -47,6 +55,8 @@ impl StepTally {
         self.errors.clear();
         self.statuses.clear();
         self.lateness_us.clear();
+        self.request_bytes.clear();
+        self.response_bytes.clear();
         self.iterations.clear();
     }
 }
@@ -120,6 +130,10 @@ pub(super) struct End {
     pub(super) checked: Checked,
     pub(super) written: u64,
     pub(super) read: u64,
+    /// The size of the request's body.
+    pub(super) request_bytes: u64,
+    /// The size of the answer's body, where it came whole.
+    pub(super) response_bytes: u64,
 }
 
 impl End {
@@ -277,6 +291,12 @@ impl Tally {
             *step.errors.entry(kind).or_default() += 1;
         }
         end.record(&mut step.statuses);
+        if end.request_bytes > 0 && end.sent.is_some() {
+            step.request_bytes.record(end.request_bytes);
+        }
+        if end.response_bytes > 0 {
+            step.response_bytes.record(end.response_bytes);
+        }
         if let (Some(due), Some(sent)) = (end.due, end.sent) {
             step.lateness_us.record(micros(due, sent));
         }
@@ -351,6 +371,8 @@ mod tests {
             checked: Checked { passed: 2, failed: 1, error: None },
             written: 10,
             read: 20,
+            request_bytes: 0,
+            response_bytes: 0,
         }
     }
 

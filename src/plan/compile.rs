@@ -265,6 +265,7 @@ fn step_outlines(flow: &ScenarioPlan) -> impl Iterator<Item = StepOutline> + '_ 
         step: step.label.clone(),
         method: step.method.clone(),
         body_max: step.body.max(),
+        body_wanted: step.body.size_at(0.5).zip(step.body.size_at(0.99)),
     })
 }
 

@@ -38,6 +38,7 @@ impl LoadRunPlan {
                 step: step.label.clone(),
                 method: step.method.clone(),
                 body_max: step.body.max(),
+                body_wanted: step.body.size_at(0.5).zip(step.body.size_at(0.99)),
             })
         });
         Outline {

@@ -59,4 +59,8 @@ pub struct StepOutline {
     pub method: String,
     /// The size of its request body where it is fixed, or its greatest size.
     pub body_max: Bytes,
+    /// The sizes of its request bodies that were asked for, at the median and the 99th percentile,
+    /// where they are known beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_wanted: Option<(Bytes, Bytes)>,
 }

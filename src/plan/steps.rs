@@ -205,6 +205,32 @@ fn gzip(bytes: &[u8]) -> Arc<[u8]> {
 }
 
 impl Body {
+    /// The size that it has at a quantile in 0..=1, where that is known before it is made and not
+    /// always nothing.
+    #[must_use]
+    pub fn size_at(&self, quantile: f64) -> Option<Bytes> {
+        let size = match self {
+            Self::Empty | Self::Template(_) | Self::Pieces(_) => return None,
+            Self::Literal(bytes) | Self::File { bytes, .. } => Bytes::new(bytes.len() as u64),
+            Self::Text(sizes) | Self::Json(sizes, _) | Self::Grown { sizes, .. } => {
+                sizes.at(quantile)
+            }
+            Self::OneOf(all) => {
+                let mut sizes: Vec<usize> = all.iter().map(|bytes| bytes.len()).collect();
+                sizes.sort_unstable();
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    clippy::cast_precision_loss,
+                    reason = "an index below a small length"
+                )]
+                let index = (quantile * sizes.len() as f64) as usize;
+                Bytes::new(*sizes.get(index.min(sizes.len().checked_sub(1)?))? as u64)
+            }
+        };
+        (size > Bytes::ZERO).then_some(size)
+    }
+
     /// The greatest size that it may have, as far as that is known before it is made.
     #[must_use]
     pub fn max(&self) -> Bytes {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{number, places};
-use crate::analysis::{AnswerTraffic, StepTraffic, TimedRequests, Times, Traffic};
+use crate::analysis::{AnswerTraffic, Sizes, StepTraffic, TimedRequests, Times, Traffic};
 use crate::event::Status;
 
 #[derive(Serialize)]
@@ -80,7 +80,21 @@ struct StepRow<'a> {
     latency_ms: Option<TimesRow>,
     duration_ms: Option<TimesRow>,
     waiting_ms: Option<TimesRow>,
+    request_body_bytes: Option<SizesRow>,
+    response_body_bytes: Option<SizesRow>,
+    wanted_body_bytes: Option<SizesRow>,
     answers: Vec<AnswerRow>,
+}
+
+#[derive(Serialize)]
+struct SizesRow {
+    p50: u64,
+    p99: u64,
+    max: u64,
+}
+
+fn sizes(row: Sizes) -> SizesRow {
+    SizesRow { p50: row.p50.get(), p99: row.p99.get(), max: row.max.get() }
 }
 
 fn times(row: &Times) -> TimesRow {
@@ -152,6 +166,9 @@ fn step(row: &StepTraffic) -> StepRow<'_> {
         latency_ms: row.latency.as_ref().map(times),
         duration_ms: row.duration.as_ref().map(times),
         waiting_ms: row.waiting.as_ref().map(times),
+        request_body_bytes: row.request_body.map(sizes),
+        response_body_bytes: row.response_body.map(sizes),
+        wanted_body_bytes: row.wanted_body.map(sizes),
         answers: row.answers.iter().map(answer).collect(),
     }
 }

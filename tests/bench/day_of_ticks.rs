@@ -222,6 +222,7 @@ fn outline(hours: u64) -> Outline {
         step: format!("GET /{number}"),
         method: "GET".to_owned(),
         body_max: Bytes::ZERO,
+        body_wanted: None,
     };
     Outline {
         name: "day".to_owned(),
@@ -463,6 +464,7 @@ impl Simulated {
                 waiting_us: duration_us,
                 receiving_us,
                 by_status: Vec::new(),
+                ..TrafficWindow::default()
             };
             self.send(at, What::Traffic(Box::new(window)));
         }
