@@ -201,6 +201,9 @@ fn bad_use_is_told_and_sends_nothing() {
         (vec!["-H", "no colon", &url], 2, "can't be sent as a header"),
         (vec!["-D", "/nowhere", &url], 2, "failed to read the body file"),
         (vec!["--rate", "0", &url], 2, "sends nothing"),
+        (vec!["-z", "0s", &url], 2, "sends nothing"),
+        (vec!["-D", "/dev/zero", &url], 2, "it is too large"),
+        (vec!["-H", "Content-Length: 7", &url], 2, "goes by the body"),
         (vec!["--threshold", "memory: max<1MiB", &url], 2, "memory is not sampled"),
         (vec!["--threshold", "http_reqs", &url], 2, "no `:` after the metric"),
         (vec![], 2, "required arguments"),
@@ -295,6 +298,15 @@ fn times_are_exported_as_a_histogram_log() {
         export(&[place.path().to_str().unwrap(), "--format", "hlog"]).status.code(),
         Some(2)
     );
+}
+
+#[test]
+fn what_never_ends_is_waited_for_five_seconds_at_most() {
+    let (address, _) = server(200, Duration::from_secs(60));
+    let began = Instant::now();
+    let run = json(&load(&["--json", "-z", "500ms", "-c", "2", "-t", "0", &url(address)]));
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!(run["phases"][0]["traffic"]["errors"]["unfinished"], 2, "{run:#}");
 }
 
 #[test]

@@ -640,3 +640,17 @@ fn logs_that_can_not_be_used_are_told() {
         assert!(told.contains(said), "`{said}` is not in:\n{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_without_a_record_keep_nobody_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("u.csv"), "name\na\nb\nc\n").unwrap();
+    let scenario = "[[scenario]]\nfeed = { file = \"u.csv\", order = \"unique\" }\n\
+                    [[scenario.step]]\nget = \"/{{ name }}\"\n[[phase]]\nusers = 5\n";
+    for (keys, sent) in [("iterations = 20\n", 20), ("iterations = { each = 4 }\n", 12)] {
+        let began = std::time::Instant::now();
+        let (outcome, _) = run_in(directory.path(), &format!("{scenario}{keys}"), 2).await;
+        assert_eq!(outcome.counts.ended, sent, "{keys}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{keys}");
+    }
+}

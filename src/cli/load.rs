@@ -1,6 +1,7 @@
 //! `highwater load`: the load engine alone, hey-style.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -33,10 +34,14 @@ use crate::session::{LoadRun, StopSignal};
 const REQUESTS: u64 = 200;
 /// The most requests in flight at once in an open loop.
 const IN_FLIGHT: usize = 10_000;
+/// How long what is in flight at the end is waited for, at most, as in a scenario.
+const DRAIN: Duration = Duration::from_secs(5);
 /// The longest that a run may take, and a request without a timeout.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the target may take to accept the first connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Headers that say where a body ends.
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 /// The largest body.
 const BODY_BYTES_MAX: u64 = 256 << 20;
 
@@ -165,7 +170,7 @@ fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
         traffic: TrafficPlan {
             seed: 1,
             timeout,
-            drain: timeout,
+            drain: timeout.min(DRAIN),
             max_in_flight: IN_FLIGHT,
             scenarios: vec![ScenarioPlan {
                 name: LOAD_PHASE.to_owned(),
@@ -196,6 +201,10 @@ fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
 /// How requests are paced, and for how long.
 fn model(options: &Load) -> Result<(LoadModel, Duration), Fault> {
     let counted = options.duration.is_none();
+    if options.duration.is_some_and(|length| length.is_zero()) {
+        let help = "such as `-z 30s`; or `-n 1000` for a number of requests";
+        return Err(Fault::plain(Exit::BadUse, "`-z` of no time sends nothing", help));
+    }
     let Some(rate) = options.rate else {
         let length = options.duration.unwrap_or(LONGEST);
         let users = options.connections;
@@ -276,17 +285,23 @@ fn body(options: &Load) -> Result<Body, Fault> {
 }
 
 fn read_body(path: &Path) -> Result<Vec<u8>, String> {
-    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if length > BODY_BYTES_MAX {
-        return Err("it is too large".to_owned());
-    }
-    std::fs::read(path).map_err(|error| error.to_string())
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    // What is no regular file has no length that could be asked for.
+    file.take(BODY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > BODY_BYTES_MAX { Err("it is too large".to_owned()) } else { Ok(bytes) }
 }
 
 fn headers(options: &Load, url: &Url, has_body: bool) -> Result<Vec<(String, String)>, Fault> {
     let mut headers = Vec::new();
     for line in &options.header {
         let pair = line.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
+        if let Some((name, _)) = pair
+            && FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing))
+        {
+            let text = format!("`{name}` is not for you to say: it goes by the body");
+            return Err(Fault::plain(Exit::BadUse, &text, "leave the header out"));
+        }
         match pair {
             Some((name, value))
                 if HeaderName::from_bytes(name.as_bytes()).is_ok()

@@ -615,10 +615,10 @@ impl Users {
             if !Self::feed(scenario, session, &mut draw) {
                 if scenario.feeder.as_ref().is_some_and(Feeder::is_kept) {
                     // There is no record for this user; others have theirs.
-                    self.pause(Duration::from_millis(50)).await;
-                    continue;
+                    left = Presence::Done;
+                } else {
+                    self.exhausted.set(true);
                 }
-                self.exhausted.set(true);
                 break;
             }
             let mut steps = Run {
