@@ -20,10 +20,10 @@ mod watch;
 pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
 pub use lives::LifeFinding;
 pub use model::{
-    Answer, AnswerTraffic, CheckItem, Composition, Findings, GeneratorAccount, Level, Memory,
-    Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, Sizes, SpikeFinding,
-    Startup, StepTraffic, Suspect, TimedRequests, Times, Traffic, Trial, Verdict, Vital, Watched,
-    Written,
+    Answer, AnswerTraffic, CheckItem, Composition, CustomTraffic, Findings, GeneratorAccount,
+    Level, Memory, Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, Sizes,
+    SpikeFinding, Startup, StepTraffic, Suspect, TimedRequests, Times, Traffic, Trial, Verdict,
+    Vital, Watched, Written,
 };
 
 use crate::clock::Anchor;

@@ -33,7 +33,7 @@ pub use spikes::{Spike, SpikeBatch};
 pub use ticks::{Tick, TickBlock, UnpackError};
 pub use traffic::{
     Counts, ErrorKind, FlowWindow, GeneratorPath, GeneratorReport, Histogram, HistogramError,
-    StepFlow, TrafficWindow,
+    MetricSums, StepFlow, TrafficWindow,
 };
 pub use vitals::{BlockIo, IoSource, Others, ProcessRss, Sockets, TaskIo, Vitals};
 pub use watch::{WatchKind, WatchStart};

@@ -268,7 +268,7 @@ fn start_line(role: LifeRole, limit: Limit) -> String {
 mod tests {
     use super::*;
     use crate::event::{LifeId, LifeStart};
-    use crate::plan::{LimitsOutline, PhaseOutline};
+    use crate::plan::{LimitsOutline, PhaseOutline, Words};
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -299,6 +299,7 @@ mod tests {
             }],
             steps: Vec::new(),
             thresholds: Vec::new(),
+            words: Words::default(),
         };
         let page = Page::default();
         let mut progress = Progress::new(outline, Box::new(page.clone()), false);
@@ -335,6 +336,7 @@ mod tests {
             phases: vec![PhaseOutline { name: "watch".to_owned(), length_ns: 0, bursts: false }],
             steps: Vec::new(),
             thresholds: Vec::new(),
+            words: Words::default(),
         };
         let page = Page::default();
         let mut progress = Progress::new(outline, Box::new(page.clone()), false);

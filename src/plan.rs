@@ -33,8 +33,9 @@ pub use watch::{WATCH_PHASE, WatchPlan};
 
 /// What the plan takes from the scenario as it is.
 pub use crate::scenario::{
-    Arrivals, Capture, Check, Constants, Extract, Feed, FeedOrder, Iterations, Replay, Replayed,
-    Reply, Shape, ShapeKind, Test, Think, Transfer, Wanted, is_template,
+    Arrivals, Capture, Check, Constants, CustomKind, CustomMetric, Extract, Feed, FeedOrder, Gives,
+    Iterations, MetricName, Replay, Replayed, Reply, Shape, ShapeKind, Test, Think, Transfer,
+    Wanted, Words, is_template,
 };
 
 /// Everything that one run will do.
@@ -54,6 +55,8 @@ pub struct Plan {
     pub phases: Vec<PhasePlan>,
     /// Threshold rules.
     pub rules: Vec<Rule>,
+    /// Words of the scenario's own that rules may use.
+    pub words: Words,
     /// What to do after an OOM kill.
     pub on_oom: OnOom,
     /// Whether every raw tick is recorded, not only those of startup and around spikes.

@@ -46,7 +46,7 @@ mod fixtures {
     use super::Header;
     use crate::clock::Clock;
     use crate::event::RunFacts;
-    use crate::plan::{LimitsOutline, Outline};
+    use crate::plan::{LimitsOutline, Outline, Words};
     use crate::units::Limit;
 
     /// A header for tests.
@@ -61,6 +61,7 @@ mod fixtures {
             phases: Vec::new(),
             steps: Vec::new(),
             thresholds: Vec::new(),
+            words: Words::default(),
         };
         Header { anchor: Clock::start().anchor(), outline, facts: RunFacts::default() }
     }

@@ -5,6 +5,7 @@
 //! hold: control characters are replaced, and what a format gives a meaning to is escaped.
 //! [`write_all`] is the only function here that touches the disk.
 
+mod custom;
 mod draw;
 mod error;
 mod json;

@@ -15,6 +15,7 @@ mod quick;
 mod reader;
 mod replay;
 mod tree;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub use pattern::Pattern;
 pub use quick::{QuickSource, QuickTarget};
 pub use replay::{Replay, Replayed};
 pub use tree::Place;
+pub use words::{CustomKind, CustomMetric, Gives, MetricName, Words};
 
 use crate::units::{Bytes, Rate};
 
@@ -61,6 +63,8 @@ pub struct Scenario {
     pub constants: Constants,
     /// Threshold rules as written.
     pub thresholds: Vec<Threshold>,
+    /// Words of its own that rules may use.
+    pub words: Words,
     /// The texts that places refer to.
     pub sources: Sources,
 }
@@ -258,12 +262,30 @@ pub struct RuleFacts {
     pub scenario: Option<String>,
     /// The steps that it is about.
     pub steps: Vec<String>,
+    /// Tags of the scenario's own, with their values.
+    pub tags: Vec<(String, String)>,
 }
 
-/// Understands a rule, given its selector and condition; or says what is wrong, and the way out.
-/// What rules mean is for the plan to say, and all faults are to come in one go: so the check is
+/// What rules mean is for the plan to say, and all faults are to come in one go: so who knows is
 /// handed in.
-pub type RuleCheck<'a> = &'a dyn Fn(&str, &str) -> Result<RuleFacts, (String, String)>;
+pub trait RuleCheck {
+    /// Understands a rule, given the scenario's own words, its selector and its condition.
+    ///
+    /// # Errors
+    /// What is wrong, and the way out.
+    fn facts(
+        &self,
+        words: &Words,
+        selector: &str,
+        rule: &str,
+    ) -> Result<RuleFacts, (String, String)>;
+
+    /// Whether every scenario has a metric of this name.
+    fn is_metric(&self, name: &str) -> bool;
+
+    /// Whether requests carry a tag of this name anyway.
+    fn is_tag(&self, name: &str) -> bool;
+}
 
 /// A threshold rule as written.
 #[derive(Debug, Clone, PartialEq, Eq)]

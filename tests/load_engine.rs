@@ -144,6 +144,7 @@ fn step(id: u16, path: &str) -> StepPlan {
         reply: Reply::default(),
         transfer: Transfer::default(),
         think: Think::default(),
+        tags: BTreeMap::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use highwater::clock::Clock;
-use highwater::event::{Counts, ErrorKind, GeneratorPath, What};
+use highwater::event::{Counts, ErrorKind, GeneratorPath, MetricSums, What};
 use highwater::load::{self, Endpoint, Engine, Job};
 use highwater::plan::Plan;
 use highwater::scenario::Overrides;
@@ -106,6 +106,8 @@ struct Outcome {
     errors: BTreeMap<ErrorKind, u64>,
     /// By phase.
     phases: BTreeMap<u16, Counts>,
+    /// Metrics of the scenario's own, by name.
+    metrics: BTreeMap<String, MetricSums>,
 }
 
 const TARGET: &str =
@@ -154,6 +156,10 @@ async fn try_run(plan: &Plan, to: SocketAddr, workers: usize) -> Result<Outcome,
             outcome.phases.entry(window.phase).or_default().add(&window.counts);
             for (kind, count) in window.errors {
                 *outcome.errors.entry(kind).or_default() += count;
+            }
+            for (id, sums) in window.metrics {
+                let name = plan.words.metrics[usize::from(id)].name.clone();
+                outcome.metrics.entry(name).or_default().add(sums);
             }
         }
     }
@@ -506,6 +512,83 @@ async fn slow_clients_take_their_time() {
     let (took, outcome) = timed("get = \"/big\"\ndrain = \"64KiB/s\"\ntimeout = \"300ms\"").await;
     assert_eq!(outcome.errors, BTreeMap::from([(ErrorKind::Timeout, 1)]));
     assert!(took < 2000, "{took}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_feed_metrics_of_the_scenarios_own() {
+    let scenario = format!(
+        r#"
+[[scenario]]
+tags = {{ team = "shop" }}
+[[scenario.step]]
+get  = "/orders"
+tags = {{ kind = "list" }}
+[scenario.step.metrics]
+orders  = {{ counter = 1 }}
+numbers = {{ counter = "json:$.id" }}
+lost    = {{ counter = "json:$.nothing" }}
+named   = {{ rate = "json:$.items[0].name", equals = "a b" }}
+cookies = {{ rate = "header:set-cookie" }}
+later   = {{ rate = "regex:id": (\d+)", min = 3 }}
+[[scenario.step]]
+get     = "/broken"
+metrics = {{ named = {{ rate = "status", max = 399 }} }}
+[thresholds]
+"named{{team:shop,kind:list}}" = "rate>0.9"
+{}"#,
+        once(2)
+    );
+    let (outcome, notes) = run(&scenario).await;
+    assert_eq!(notes.len(), 4);
+    // The shop numbers its requests, so that the orders have the numbers 1 and 3.
+    let expected = [
+        ("cookies", 0, 2),
+        ("later", 1, 2),
+        ("named", 2, 4),
+        ("numbers", 4, 2),
+        ("orders", 2, 2),
+    ];
+    let expected = expected.map(|(name, hits, of)| (name.to_owned(), MetricSums { hits, of }));
+    assert_eq!(outcome.metrics, BTreeMap::from(expected));
+    assert_eq!(outcome.counts.failed, 2);
+}
+
+#[test]
+fn faults_of_metrics_and_tags_are_told() {
+    let told = |step: &str| {
+        let said = faults(&format!(
+            "[[scenario]]\n[[scenario.step]]\nget = \"/\"\n{step}\n{}",
+            once(1)
+        ));
+        let flat: Vec<&str> = said.split_whitespace().collect();
+        flat.join(" ").replace("│ ", "")
+    };
+    let cases = [
+        ("metrics = { memory = { rate = \"status\" } }", "a metric can't be called `memory`"),
+        ("metrics = { a = { rate = \"status\", counter = 1 } }", "either `rate` or `counter`"),
+        ("metrics = { a = { trend = \"status\" } }", "either `rate` or `counter`"),
+        ("metrics = { a = { rate = \"xml:/x\" } }", "captures nothing"),
+        ("metrics = { a = { rate = 1 } }", "can't be fed by a whole number"),
+        ("metrics = { a = { counter = -1 } }", "can't be fed by a whole number"),
+        ("metrics = { a = { counter = 1, min = 2 } }", "always the same"),
+        ("metrics = { a = { rate = \"status\", bigger = 2 } }", "unknown key `bigger`"),
+        ("tags = { status = \"x\" }", "a tag can't be called `status`"),
+        ("tags = { team = [\"x\"] }", "the tag `team` is a list"),
+        ("tags = { team = \"a,b\" }", "can't be `a,b`"),
+        (
+            "tags = { team = \"shop\" }\n[thresholds]\n\"http_reqs{team:ship}\" = \"count>1\"",
+            "no step carries the tag `team:ship`",
+        ),
+        (
+            "metrics = { a = { counter = 1 } }\n[[scenario.step]]\nget = \"/b\"\n\
+             metrics = { a = { rate = \"status\" } }",
+            "a rate in one step and a counter in another",
+        ),
+    ];
+    for (step, wanted) in cases {
+        let said = told(step);
+        assert!(said.contains(wanted), "{step}:\n{said}");
+    }
 }
 
 #[test]

@@ -101,7 +101,9 @@ impl Collector {
         let rules = outline.thresholds.iter().flat_map(|(selector, rules)| {
             // The scenario was checked before it ran: what is no rule now is one of a later
             // version, and can't be judged by this one.
-            rules.iter().filter_map(|rule| Rule::parse(selector, rule, None).ok())
+            rules
+                .iter()
+                .filter_map(|rule| Rule::parse_among(&outline.words, selector, rule, None).ok())
         });
         Self {
             outline: outline.clone(),

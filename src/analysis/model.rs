@@ -9,6 +9,7 @@ use crate::event::{
     RunFacts, SchedulingClass, Status, WatchStart,
 };
 use crate::judge::Measured;
+use crate::plan::CustomKind;
 use crate::units::{Bytes, Limit};
 
 /// Everything that a run showed. What it did not do is none, never a made-up zero.
@@ -359,6 +360,23 @@ pub struct Traffic {
     pub scenarios: Vec<ScenarioTraffic>,
     /// The same by step.
     pub steps: Vec<StepTraffic>,
+    /// Metrics of the scenario's own.
+    pub metrics: Vec<CustomTraffic>,
+}
+
+/// What answers gave to a metric of the scenario's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CustomTraffic {
+    /// Its name.
+    pub name: String,
+    /// What it counts.
+    pub kind: CustomKind,
+    /// A counter's sum, or the hits of a rate.
+    pub count: u64,
+    /// How many answers gave something.
+    pub answers: u64,
+    /// A counter's sum per second, or the share of hits.
+    pub rate: Option<f64>,
 }
 
 /// Requests, and how long they took.
@@ -403,6 +421,8 @@ pub struct StepTraffic {
     pub scenario: String,
     /// The step's name.
     pub step: String,
+    /// Its tags of the scenario's own.
+    pub tags: BTreeMap<String, String>,
     /// Requests that ended.
     pub requests: u64,
     /// The failed ones of them.

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::float;
-use super::model::{Phase, PhaseMemory, ScenarioTraffic, Sizes, StepTraffic, Traffic};
+use super::model::{
+    CustomTraffic, Phase, PhaseMemory, ScenarioTraffic, Sizes, StepTraffic, Traffic,
+};
 use super::timed::{Answered, Timed, times};
 use super::vitals::VitalSums;
 use crate::clock::Moment;
-use crate::event::{Counts, ErrorKind, Histogram, MemoryWindow, TrafficWindow, Vitals};
+use crate::event::{Counts, ErrorKind, Histogram, MemoryWindow, MetricSums, TrafficWindow, Vitals};
 use crate::judge::Places;
-use crate::plan::{Outline, StepOutline};
+use crate::plan::{CustomKind, Outline};
 use crate::units::Bytes;
 
 /// Sums of one phase.
@@ -22,6 +24,7 @@ pub(super) struct PhaseSums {
     lateness: Histogram,
     status: BTreeMap<u16, u64>,
     errors: BTreeMap<ErrorKind, u64>,
+    metrics: BTreeMap<u16, MetricSums>,
     steps: BTreeMap<u16, StepSums>,
 }
 
@@ -61,6 +64,9 @@ impl PhaseSums {
         for (kind, count) in &window.errors {
             *self.errors.entry(*kind).or_default() += count;
         }
+        for (metric, sums) in &window.metrics {
+            self.metrics.entry(*metric).or_default().add(*sums);
+        }
         let step = self.steps.entry(window.step).or_default();
         step.counts.add(&window.counts);
         step.all.take(&window.all());
@@ -69,7 +75,7 @@ impl PhaseSums {
         step.answers.take(window);
     }
 
-    fn finish(self, name: String, start: Moment, end: Moment, steps: &[StepOutline]) -> Phase {
+    fn finish(self, name: String, start: Moment, end: Moment, outline: &Outline) -> Phase {
         let target = self.vitals.finish();
         Phase {
             name,
@@ -77,11 +83,12 @@ impl PhaseSums {
             end,
             memory: self.memory,
             target,
-            traffic: self.traffic_sums(start, end, steps),
+            traffic: self.traffic_sums(start, end, outline),
         }
     }
 
-    fn traffic_sums(self, start: Moment, end: Moment, steps: &[StepOutline]) -> Option<Traffic> {
+    fn traffic_sums(self, start: Moment, end: Moment, outline: &Outline) -> Option<Traffic> {
+        let steps = outline.steps.as_slice();
         if self.steps.is_empty() {
             return None;
         }
@@ -111,6 +118,7 @@ impl PhaseSums {
                 waiting: times(&sums.all.waiting),
                 request_body: sizes(&sums.request_bytes),
                 response_body: sizes(&sums.response_bytes),
+                tags: named.map(|row| row.tags.clone()).unwrap_or_default(),
                 wanted_body: named.and_then(|row| {
                     let (p50, p99) = row.body_wanted?;
                     Some(Sizes { p50, p99, max: row.body_max })
@@ -138,6 +146,7 @@ impl PhaseSums {
                 })
                 .collect(),
             steps: steps.collect(),
+            metrics: self.metrics.iter().filter_map(|row| custom(outline, row, seconds)).collect(),
             status: self.status,
             errors: self.errors,
         })
@@ -183,10 +192,25 @@ impl Phases {
             let sums = self.sums.remove(index).unwrap_or_default();
             let named = outline.phases.get(usize::from(*index));
             let name = named.map_or_else(|| format!("phase {index}"), |row| row.name.clone());
-            sums.finish(name, *start, ended.unwrap_or(end), &outline.steps)
+            sums.finish(name, *start, ended.unwrap_or(end), outline)
         });
         rows.collect()
     }
+}
+
+/// What came of a metric of the scenario's own.
+fn custom(
+    outline: &Outline,
+    (id, sums): (&u16, &MetricSums),
+    seconds: f64,
+) -> Option<CustomTraffic> {
+    let metric = outline.words.metrics.get(usize::from(*id))?;
+    let rate = match metric.kind {
+        CustomKind::Rate => (sums.of > 0).then(|| float(sums.hits) / float(sums.of)),
+        CustomKind::Counter => (seconds > 0.0).then(|| float(sums.hits) / seconds),
+    };
+    let (name, kind) = (metric.name.clone(), metric.kind);
+    Some(CustomTraffic { name, kind, count: sums.hits, answers: sums.of, rate })
 }
 
 fn sizes(histogram: &Histogram) -> Option<Sizes> {

@@ -14,7 +14,7 @@ use crate::event::{
     ProcessRss, ReleaseBuild, RunFacts, SamplerReport, SamplingStart, SchedulingClass, Sockets,
     StepFlow, TaskIo, Tick, TickBlock, TrafficWindow, Vitals, What,
 };
-use crate::plan::{LimitsOutline, Outline, PhaseOutline, StepOutline};
+use crate::plan::{LimitsOutline, Outline, PhaseOutline, StepOutline, Words};
 use crate::units::{Bytes, Limit};
 
 /// What may differ between made-up runs.
@@ -67,6 +67,7 @@ impl Script {
         let step = |scenario: &str, step: &str, kib| StepOutline {
             scenario: scenario.to_owned(),
             step: step.to_owned(),
+            tags: BTreeMap::new(),
             method: step.split(' ').next().unwrap_or_default().to_owned(),
             body_max: Bytes::from_kib(kib),
             body_wanted: None,
@@ -84,6 +85,7 @@ impl Script {
             phases: self.phases.iter().map(phase).collect(),
             steps: vec![step("orders", self.step, 200), step("orders", "GET /orders/{{id}}", 0)],
             thresholds: self.thresholds.iter().map(rule).collect(),
+            words: Words::default(),
         }
     }
 

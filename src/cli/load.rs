@@ -1,5 +1,6 @@
 //! `highwater load`: the load engine alone, hey-style.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -255,6 +256,7 @@ fn step(options: &Load, url: &Url) -> Result<StepPlan, Fault> {
         reply: Reply::default(),
         transfer: Transfer::default(),
         think: pause(options)?,
+        tags: BTreeMap::new(),
     })
 }
 

@@ -179,10 +179,30 @@ pub struct TrafficWindow {
     /// Sizes of the bodies of complete answers that were not empty, in bytes.
     #[serde(default, skip_serializing_if = "Histogram::is_empty")]
     pub response_bytes: Histogram,
+    /// What answers gave to metrics of the scenario's own, by the metric's index.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<u16, MetricSums>,
     /// Times by how requests were answered; empty where all were answered alike, for then the
     /// sums above say it all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_status: Vec<StatusWindow>,
+}
+
+/// What answers gave to one metric of the scenario's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricSums {
+    /// A counter's sum, or the hits of a rate.
+    pub hits: u64,
+    /// How many answers gave something.
+    pub of: u64,
+}
+
+impl MetricSums {
+    /// Takes in another's sums.
+    pub const fn add(&mut self, other: Self) {
+        self.hits = self.hits.saturating_add(other.hits);
+        self.of += other.of;
+    }
 }
 
 /// How requests reach the target.

@@ -317,8 +317,8 @@ impl Thresholds {
         let mut checks = std::mem::take(&mut self.checks);
         let step = self.steps.get(usize::from(step));
         for check in checks.iter_mut().filter(|check| !check.rule.metric.kind().is_level()) {
-            let tags = &check.rule.tags;
-            if self.phase_matches(tags, Some(phase)) && step_matches(tags, step) {
+            let rule = &check.rule;
+            if self.phase_matches(&rule.tags, Some(phase)) && step_matches(rule, step) {
                 take(check);
             }
         }
@@ -351,13 +351,16 @@ fn bound(rule: &Rule, limit: Limit) -> Option<f64> {
     }
 }
 
-fn step_matches(tags: &BTreeMap<Tag, String>, step: Option<&StepOutline>) -> bool {
-    tags.iter().all(|(tag, wanted)| match tag {
+fn step_matches(rule: &Rule, step: Option<&StepOutline>) -> bool {
+    let carries = |(tag, wanted)| step.is_some_and(|step| step.tags.get(tag) == Some(wanted));
+    let mut tags = rule.tags.iter();
+    let has = |(tag, wanted): (&Tag, &String)| match tag {
         Tag::Scenario => step.is_some_and(|step| step.scenario == *wanted),
         Tag::Step | Tag::Name => step.is_some_and(|step| step.step == *wanted),
         Tag::Method => step.is_some_and(|step| step.method.to_uppercase() == *wanted),
         Tag::Phase | Tag::Status | Tag::ExpectedResponse => true,
-    })
+    };
+    tags.all(has) && rule.own_tags.iter().all(carries)
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::event::{
-    Counts, Evidence, Histogram, IterationWindow, LifeStart, MemoryWindow, OomKill, Status,
+    Counts, Evidence, Histogram, IterationWindow, LifeStart, MemoryWindow, MetricSums, OomKill, Status,
     StatusWindow, TaskIo, TrafficWindow,
 };
-use crate::plan::{LimitsOutline, PhaseOutline, StepOutline};
+use crate::plan::{CustomKind, LimitsOutline, MetricName, PhaseOutline, StepOutline, Words};
 use crate::units::Bytes;
 
 /// A window of nothing.
@@ -37,6 +37,7 @@ fn outline() -> Outline {
     let step = |scenario: &str, step: &str| StepOutline {
         scenario: scenario.to_owned(),
         step: step.to_owned(),
+        tags: [("team".to_owned(), scenario.to_owned())].into(),
         method: step.split(' ').next().unwrap_or_default().to_owned(),
         body_max: Bytes::ZERO,
         body_wanted: None,
@@ -54,11 +55,21 @@ fn outline() -> Outline {
         phases: vec![phase("ramp"), phase("burst")],
         steps: vec![step("read", "GET /"), step("orders", "POST /orders")],
         thresholds: Vec::new(),
+        words: words(),
     }
 }
 
+/// The outline's own words: two metrics and a tag.
+fn words() -> Words {
+    let metric = |name: &str, kind| MetricName { name: name.to_owned(), kind };
+    let metrics = vec![metric("hits", CustomKind::Rate), metric("items", CustomKind::Counter)];
+    Words { metrics, tags: ["team".to_owned()].into() }
+}
+
 fn rules(rows: &[(&str, &str)]) -> Thresholds {
-    let rule = |row: &(&str, &str)| Rule::parse(row.0, row.1, Some(Duration::ZERO)).unwrap();
+    let rule = |row: &(&str, &str)| {
+        Rule::parse_among(&words(), row.0, row.1, Some(Duration::ZERO)).unwrap()
+    };
     Thresholds::new(rows.iter().map(rule).collect(), &outline())
 }
 
@@ -284,6 +295,11 @@ fn mixed(at_ms: u64, phase: u16) -> Event {
             bytes_received: 5000,
             ..Counts::default()
         },
+        metrics: [
+            (0, MetricSums { hits: 60, of: 80 }),
+            (1, MetricSums { hits: 300, of: 100 }),
+        ]
+        .into(),
         status: [(200, 90), (503, 10)].into(),
         latency_us: all.latency_us,
         duration_us: all.duration_us,
@@ -316,6 +332,12 @@ fn requests_are_told_apart_by_what_came_of_them() {
         ("checks{method:GET}", "rate>0.99"),
         ("http_reqs{method:post}", "count==100"),
         ("data_received", "count<=5000"),
+        ("hits", "rate>0.8"),
+        ("items{team:orders,phase:ramp}", "count==300"),
+        ("items", "rate<100"),
+        ("items{team:read}", "count>0"),
+        ("http_reqs{team:read}", "count==0"),
+        ("http_reqs{team:orders}", "count==100"),
     ]);
     thresholds.feed(&mixed(2000, 0));
     thresholds.finish();
@@ -331,6 +353,12 @@ fn requests_are_told_apart_by_what_came_of_them() {
         (None, None),
         (Some(100.0), Some(true)),
         (Some(5000.0), Some(true)),
+        (Some(0.75), Some(false)),
+        (Some(300.0), Some(true)),
+        (Some(300.0), Some(false)),
+        (Some(0.0), Some(false)),
+        (Some(0.0), Some(true)),
+        (Some(100.0), Some(true)),
     ];
     for ((got, expected), row) in
         values(&thresholds).iter().zip(expected).zip(thresholds.measured())

@@ -210,6 +210,7 @@ fn told(start: Moment, key: Key, tally: StepTally) -> [Option<What>; 2] {
             waiting_us: times.waiting_us,
             receiving_us: times.receiving_us,
             by_status,
+            metrics: tally.metrics,
         }))
     });
     [traffic, iterations]

@@ -144,7 +144,7 @@ impl Shop {
         self.in_flight.set(self.in_flight.get() - 1);
         let now = self.clock.now();
         let end = Ended { error: Some(ErrorKind::Template), ..Ended::at(now) };
-        self.count(key, due, &Progress::default(), &end);
+        self.count(key, due, &Progress::default(), end);
         Outcome::Failed
     }
 
@@ -260,8 +260,9 @@ impl Shop {
                 end.checked.failed += u32::from(!expected);
             }
         }
-        self.count(order.key, order.due, progress, &end);
-        let outcome = if end.error.is_none() { Outcome::Good } else { Outcome::Failed };
+        let is_good = end.error.is_none();
+        self.count(order.key, order.due, progress, end);
+        let outcome = if is_good { Outcome::Good } else { Outcome::Failed };
         Done { outcome, next }
     }
 
@@ -276,11 +277,11 @@ impl Shop {
             Failure::Error(kind) => (kind, Outcome::Unreachable),
         };
         let end = Ended { error: Some(error), ..Ended::at(self.clock.now()) };
-        self.count(order.key, order.due, progress, &end);
+        self.count(order.key, order.due, progress, end);
         outcome
     }
 
-    fn count(&self, key: Key, due: Option<Moment>, progress: &Progress, end: &Ended) {
+    fn count(&self, key: Key, due: Option<Moment>, progress: &Progress, end: Ended) {
         self.tally.borrow_mut().ended(
             key,
             &End {

@@ -1,5 +1,6 @@
 //! What is made of an answer: checks, captured values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use regex::Regex;
 use serde_json::Value as Json;
 use serde_json_path::JsonPath;
 
-use crate::event::ErrorKind;
+use crate::event::{ErrorKind, MetricSums};
 use crate::load::socket::Wire;
-use crate::plan;
+use crate::plan::{self, CustomKind, CustomMetric};
 
 /// The largest body that is kept to be looked at.
 const KEPT_MAX: usize = 8 << 20;
@@ -67,12 +68,14 @@ impl Drop for Kept {
 }
 
 /// What became of the checks of one answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Checked {
     pub(super) passed: u32,
     pub(super) failed: u32,
     /// The first reason for which the request has failed.
     pub(super) error: Option<ErrorKind>,
+    /// What the answer gave to metrics of the scenario's own.
+    pub(super) metrics: Vec<(u16, MetricSums)>,
 }
 
 /// A step's captures and checks, ready for use.
@@ -80,6 +83,7 @@ pub(super) struct Checked {
 pub(super) struct Reading {
     captures: Vec<(String, Extract)>,
     checks: Vec<Check>,
+    metrics: Vec<Metric>,
     pub(super) redirects: u8,
     pub(super) needs_body: bool,
 }
@@ -88,6 +92,21 @@ pub(super) struct Reading {
 struct Check {
     what: Wanted,
     warn: bool,
+}
+
+/// What an answer gives to a metric of the scenario's own.
+#[derive(Debug)]
+struct Metric {
+    id: u16,
+    kind: CustomKind,
+    gives: Gives,
+    tests: Vec<Test>,
+}
+
+#[derive(Debug)]
+enum Gives {
+    Fixed(u64),
+    Found(Extract),
 }
 
 #[derive(Debug)]
@@ -129,6 +148,7 @@ impl Reading {
         Some(Self {
             captures: captures.collect::<Option<_>>()?,
             checks: checks.collect::<Option<_>>()?,
+            metrics: plan.metrics.iter().map(Metric::new).collect::<Option<_>>()?,
             redirects: plan.redirects,
             needs_body: plan.needs_body(),
         })
@@ -136,7 +156,7 @@ impl Reading {
 
     /// Whether there is nothing to look at.
     pub(super) const fn is_empty(&self) -> bool {
-        self.captures.is_empty() && self.checks.is_empty()
+        self.captures.is_empty() && self.checks.is_empty() && self.metrics.is_empty()
     }
 
     /// Checks an answer that took so long, and captures from it.
@@ -164,10 +184,12 @@ impl Reading {
         }
         for (name, from) in &self.captures {
             match from.find(&body) {
-                Some(value) => drop(into.insert(name.clone(), value)),
+                Some(value) => drop(into.insert(name.clone(), Value::from(Serde(&*value)))),
                 None => drop(checked.error.get_or_insert(ErrorKind::Capture)),
             }
         }
+        let given = self.metrics.iter().filter_map(|metric| Some((metric.id, metric.of(&body)?)));
+        checked.metrics.extend(given);
         checked
     }
 }
@@ -179,7 +201,7 @@ struct Body<'a> {
 }
 
 impl Body<'_> {
-    fn text(&self) -> std::borrow::Cow<'_, str> {
+    fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.answer.bytes())
     }
 
@@ -199,20 +221,71 @@ impl Extract {
         })
     }
 
-    fn find(&self, body: &Body<'_>) -> Option<Value> {
+    fn find<'a>(&self, body: &Body<'a>) -> Option<Cow<'a, Json>> {
         match self {
-            Self::Json(path) => {
-                path.query((body.json)()?).first().map(|found| Value::from(Serde(found)))
-            }
-            Self::Header(name) => body.header(name).map(Value::from),
-            Self::Status => Some(Value::from(body.answer.status)),
+            Self::Json(path) => path.query((body.json)()?).first().map(Cow::Borrowed),
+            Self::Header(name) => body.header(name).map(|text| Cow::Owned(text.into())),
+            Self::Status => Some(Cow::Owned(body.answer.status.into())),
             Self::Regex(regex) => {
                 let text = body.text();
                 let found = regex.captures(&text)?;
                 let group = found.get(1).or_else(|| found.get(0))?;
-                Some(Value::from(group.as_str()))
+                Some(Cow::Owned(group.as_str().into()))
             }
         }
+    }
+}
+
+impl Metric {
+    fn new(plan: &CustomMetric) -> Option<Self> {
+        Some(Self {
+            id: plan.id,
+            kind: plan.kind,
+            gives: match &plan.gives {
+                plan::Gives::Fixed(number) => Gives::Fixed(*number),
+                plan::Gives::Found(from) => Gives::Found(Extract::new(from)?),
+            },
+            tests: plan.tests.iter().map(Test::new).collect::<Option<_>>()?,
+        })
+    }
+
+    /// What an answer gives; none where it holds no number to count.
+    fn of(&self, body: &Body<'_>) -> Option<MetricSums> {
+        let from = match &self.gives {
+            Gives::Fixed(number) => return Some(MetricSums { hits: *number, of: 1 }),
+            Gives::Found(from) => from,
+        };
+        let found = from.find(body);
+        let found = found.as_deref();
+        let hits = match self.kind {
+            CustomKind::Counter if self.tests.is_empty() => count_of(found?)?,
+            _ if self.tests.is_empty() => u64::from(found.is_some_and(is_truth)),
+            _ => u64::from(self.tests.iter().all(|test| test.holds(found))),
+        };
+        Some(MetricSums { hits, of: 1 })
+    }
+}
+
+/// A whole number, rounded; none where a counter can't count it.
+fn count_of(value: &Json) -> Option<u64> {
+    if let Some(whole) = value.as_u64() {
+        return Some(whole);
+    }
+    let number = as_number(value).filter(|number| (0.0..1e15).contains(number))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds")]
+    let whole = number.round() as u64;
+    Some(whole)
+}
+
+/// Neither false, 0 nor nothing.
+fn is_truth(value: &Json) -> bool {
+    match value {
+        Json::Null => false,
+        Json::Bool(truth) => *truth,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::String(text) => !["", "0", "false"].contains(&text.as_str()),
+        Json::Array(items) => !items.is_empty(),
+        Json::Object(entries) => !entries.is_empty(),
     }
 }
 
@@ -276,7 +349,7 @@ fn is_same_number(one: &Json, other: &Json) -> bool {
     one.is_number() && other.is_number() && one.as_f64() == other.as_f64()
 }
 
-fn as_text(value: &Json) -> std::borrow::Cow<'_, str> {
+fn as_text(value: &Json) -> Cow<'_, str> {
     match value {
         Json::String(text) => text.into(),
         other => other.to_string().into(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::clock::Moment;
-use crate::event::{Counts, ErrorKind, Histogram, Status, StepFlow};
+use crate::event::{Counts, ErrorKind, Histogram, MetricSums, Status, StepFlow};
 use crate::load::iterations::{Iterations, Present, Users};
 use crate::load::reply::Checked;
 use crate::load::socket::Wire;
@@ -21,6 +21,8 @@ pub(super) struct StepTally {
     pub(super) lateness_us: Histogram,
     pub(super) request_bytes: Histogram,
     pub(super) response_bytes: Histogram,
+    /// What its answers gave to metrics of the scenario's own.
+    pub(super) metrics: BTreeMap<u16, MetricSums>,
     /// Runs of the scenario whose first step it is.
     pub(super) iterations: Iterations,
 }
@@ -45,6 +47,9 @@ impl StepTally {
                 mine.add(theirs);
             }
         }
+        for (metric, sums) in &other.metrics {
+            self.metrics.entry(*metric).or_default().add(*sums);
+        }
         self.iterations.add(&other.iterations);
     }
 
@@ -57,6 +62,7 @@ impl StepTally {
         self.lateness_us.clear();
         self.request_bytes.clear();
         self.response_bytes.clear();
+        self.metrics.clear();
         self.iterations.clear();
     }
 }
@@ -290,6 +296,9 @@ impl Tally {
         if let Some(kind) = end.error {
             *step.errors.entry(kind).or_default() += 1;
         }
+        for (metric, sums) in &end.checked.metrics {
+            step.metrics.entry(*metric).or_default().add(*sums);
+        }
         end.record(&mut step.statuses);
         if end.request_bytes > 0 && end.sent.is_some() {
             step.request_bytes.record(end.request_bytes);
@@ -368,7 +377,7 @@ mod tests {
             ended: at(15),
             status: error.is_none().then_some(200),
             error,
-            checked: Checked { passed: 2, failed: 1, error: None },
+            checked: Checked { passed: 2, failed: 1, ..Checked::default() },
             written: 10,
             read: 20,
             request_bytes: 0,

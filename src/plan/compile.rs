@@ -5,11 +5,12 @@ use std::path::Path;
 use super::steps::step_plan;
 use super::{
     Budget, Burst, BurstForm, CargoBuild, EnvVar, KubernetesPlan, LimitsOutline, LoadModel,
-    LoadPlan, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage, ReadyCheck,
-    ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, StartupPlan, StepOutline,
-    StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, TrafficPlan, UserStage,
+    LoadPlan, Metric, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage,
+    ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, StartupPlan,
+    StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, TrafficPlan,
+    UserStage,
 };
-use crate::scenario::{self, Fault, Faults, Overrides, RuleFacts, Scenario};
+use crate::scenario::{self, Fault, Faults, Overrides, RuleCheck, RuleFacts, Scenario, Words};
 use crate::units::Limit;
 
 impl Plan {
@@ -18,7 +19,7 @@ impl Plan {
     /// # Errors
     /// All its faults, with their places.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
-        Self::compile(&scenario::load(path, overrides, &rule_facts)?)
+        Self::compile(&scenario::load(path, overrides, &Grammar)?)
     }
 
     /// Checks and compiles a scenario's text as if it stood in the file `path`.
@@ -26,7 +27,7 @@ impl Plan {
     /// # Errors
     /// All its faults, with their places.
     pub fn parse(path: &Path, text: &str, overrides: &Overrides) -> Result<Self, Faults> {
-        Self::compile(&scenario::parse(path, text, overrides, &rule_facts)?)
+        Self::compile(&scenario::parse(path, text, overrides, &Grammar)?)
     }
 
     /// Compiles a scenario.
@@ -53,6 +54,7 @@ impl Plan {
             },
             phases: scenario.phases.iter().map(phase).collect(),
             rules,
+            words: scenario.words.clone(),
             on_oom: if scenario.restarts { OnOom::Restart } else { OnOom::Stop },
             keep_raw: false,
             budget: Budget::default(),
@@ -76,6 +78,7 @@ impl Plan {
                 .iter()
                 .map(|rule| (rule.selector.clone(), vec![rule.text.clone()]))
                 .collect(),
+            words: self.words.clone(),
         }
     }
 }
@@ -84,7 +87,8 @@ fn rules(scenario: &Scenario) -> Result<Vec<Rule>, Faults> {
     let chosen: Vec<&str> = scenario.phases.iter().map(|phase| phase.name.as_str()).collect();
     let (mut rules, mut faults) = (Vec::new(), Vec::new());
     for threshold in &scenario.thresholds {
-        match Rule::parse(&threshold.selector, &threshold.rule, threshold.abort) {
+        let (selector, rule) = (&threshold.selector, &threshold.rule);
+        match Rule::parse_among(&scenario.words, selector, rule, threshold.abort) {
             Ok(rule) => {
                 // A phase that was not chosen is not judged.
                 let phase = rule.tags.get(&Tag::Phase);
@@ -98,18 +102,35 @@ fn rules(scenario: &Scenario) -> Result<Vec<Rule>, Faults> {
     if faults.is_empty() { Ok(rules) } else { Err(Faults::new(scenario.sources.clone(), faults)) }
 }
 
-/// What a rule speaks of, for the scenario's own check.
-fn rule_facts(selector: &str, text: &str) -> Result<RuleFacts, (String, String)> {
-    let rule = Rule::parse(selector, text, None).map_err(|error| (error.message, error.help))?;
-    Ok(RuleFacts {
-        needs_limit: rule.needs_limit(),
-        phase: rule.tags.get(&Tag::Phase).cloned(),
-        scenario: rule.tags.get(&Tag::Scenario).cloned(),
-        steps: [Tag::Step, Tag::Name]
-            .iter()
-            .filter_map(|tag| rule.tags.get(tag).cloned())
-            .collect(),
-    })
+/// What rules speak of, for the scenario's own check.
+struct Grammar;
+
+impl RuleCheck for Grammar {
+    fn facts(
+        &self,
+        words: &Words,
+        selector: &str,
+        rule: &str,
+    ) -> Result<RuleFacts, (String, String)> {
+        let rule = Rule::parse_among(words, selector, rule, None);
+        let rule = rule.map_err(|error| (error.message, error.help))?;
+        let named = |tag: &Tag| rule.tags.get(tag).cloned();
+        Ok(RuleFacts {
+            needs_limit: rule.needs_limit(),
+            phase: named(&Tag::Phase),
+            scenario: named(&Tag::Scenario),
+            steps: [Tag::Step, Tag::Name].iter().filter_map(named).collect(),
+            tags: rule.own_tags.into_iter().collect(),
+        })
+    }
+
+    fn is_metric(&self, name: &str) -> bool {
+        Metric::is_known(name)
+    }
+
+    fn is_tag(&self, name: &str) -> bool {
+        Tag::is_known(name)
+    }
 }
 
 fn target(target: &scenario::Target) -> TargetPlan {
@@ -264,6 +285,7 @@ fn step_outlines(flow: &ScenarioPlan) -> impl Iterator<Item = StepOutline> + '_ 
         scenario: flow.name.clone(),
         step: step.label.clone(),
         method: step.method.clone(),
+        tags: step.tags.clone(),
         body_max: step.body.max(),
         body_wanted: step.body.size_at(0.5).zip(step.body.size_at(0.99)),
     })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Budget, LimitsOutline, Outline, PhaseOutline, PhasePlan, Rule, StepOutline, TrafficPlan,
+    Budget, LimitsOutline, Outline, PhaseOutline, PhasePlan, Rule, StepOutline, TrafficPlan, Words,
 };
 use crate::units::Limit;
 
@@ -37,6 +37,7 @@ impl LoadRunPlan {
                 scenario: scenario.name.clone(),
                 step: step.label.clone(),
                 method: step.method.clone(),
+                tags: step.tags.clone(),
                 body_max: step.body.max(),
                 body_wanted: step.body.size_at(0.5).zip(step.body.size_at(0.99)),
             })
@@ -58,6 +59,7 @@ impl LoadRunPlan {
                 .iter()
                 .map(|rule| (rule.selector.clone(), vec![rule.text.clone()]))
                 .collect(),
+            words: Words::default(),
         }
     }
 }

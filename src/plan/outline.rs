@@ -1,7 +1,10 @@
 //! The part of a plan that a recording keeps.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::Words;
 use crate::units::{Bytes, Limit};
 
 /// Names and numbers that the analysis needs beside the events. Holds no secret.
@@ -23,6 +26,9 @@ pub struct Outline {
     pub steps: Vec<StepOutline>,
     /// Threshold rules: metric selector and rules, as written.
     pub thresholds: Vec<(String, Vec<String>)>,
+    /// Words of the scenario's own that its rules may use.
+    #[serde(default)]
+    pub words: Words,
 }
 
 /// The target's limits.
@@ -57,6 +63,9 @@ pub struct StepOutline {
     /// Its request's method; empty in recordings of before it was kept.
     #[serde(default)]
     pub method: String,
+    /// Tags of the scenario's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// The size of its request body where it is fixed, or its greatest size.
     pub body_max: Bytes,
     /// The sizes of its request bodies that were asked for, at the median and the 99th percentile,

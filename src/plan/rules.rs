@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use tags::parse_selector;
+use tags::{Selected, parse_selector};
 
 pub use metrics::{Metric, MetricKind};
 pub use tags::Tag;
 
+use crate::scenario::Words;
 use crate::units::{Bytes, parse_duration};
 
 /// The shortest window: traffic is told by the second.
@@ -35,6 +36,8 @@ pub struct Rule {
     pub metric: Metric,
     /// Only what carries these tags.
     pub tags: BTreeMap<Tag, String>,
+    /// Only steps that carry these tags of the scenario's own.
+    pub own_tags: BTreeMap<String, String>,
     /// How many values become one.
     pub aggregate: Aggregate,
     /// How it is compared.
@@ -151,13 +154,26 @@ impl RuleError {
 }
 
 impl Rule {
-    /// Parses a selector and a condition.
+    /// Parses a selector and a condition, in the words that every scenario has.
     ///
     /// # Errors
     /// When the metric, a tag, the aggregation, the operator or the number is unknown, or when
     /// they don't go together.
     pub fn parse(selector: &str, text: &str, abort: Option<Duration>) -> Result<Self, RuleError> {
-        let (metric, tags) = parse_selector(selector)?;
+        Self::parse_among(&Words::default(), selector, text, abort)
+    }
+
+    /// Parses a selector and a condition, which may use words of the scenario's own.
+    ///
+    /// # Errors
+    /// As [`Rule::parse`].
+    pub fn parse_among(
+        words: &Words,
+        selector: &str,
+        text: &str,
+        abort: Option<Duration>,
+    ) -> Result<Self, RuleError> {
+        let Selected { metric, tags, own_tags } = parse_selector(words, selector)?;
         let (aggregate, operator, rest) = split_condition(text)?;
         let aggregate = parse_aggregate(aggregate, metric)?;
         let (number, window) = split_window(rest)?;
@@ -166,7 +182,18 @@ impl Rule {
             check_window(window, metric, aggregate)?;
         }
         let (selector, text) = (selector.to_owned(), text.to_owned());
-        Ok(Self { selector, text, metric, tags, aggregate, operator, bound, window, abort })
+        Ok(Self {
+            selector,
+            text,
+            metric,
+            tags,
+            own_tags,
+            aggregate,
+            operator,
+            bound,
+            window,
+            abort,
+        })
     }
 
     /// Whether the rule needs a memory limit to have a meaning.

@@ -45,6 +45,7 @@ pub(super) fn step_plan(step: &scenario::Step, id: u16) -> StepPlan {
         reply: step.reply.clone(),
         transfer,
         think: step.think,
+        tags: step.tags.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Traffic: phases, the loads in them, scenarios and their steps.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub struct StepPlan {
     pub transfer: Transfer,
     /// The pause before the step.
     pub think: Think,
+    /// Tags of the scenario's own.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A request's body.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Budget, LimitsOutline, Outline, PhaseOutline, Rule, SamplingPlan};
+use super::{Budget, LimitsOutline, Outline, PhaseOutline, Rule, SamplingPlan, Words};
 use crate::units::Limit;
 
 /// The name of a watch's only phase.
@@ -51,6 +51,7 @@ impl WatchPlan {
                 .iter()
                 .map(|rule| (rule.selector.clone(), vec![rule.text.clone()]))
                 .collect(),
+            words: Words::default(),
         }
     }
 }

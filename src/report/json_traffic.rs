@@ -6,8 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{number, places};
-use crate::analysis::{AnswerTraffic, Sizes, StepTraffic, TimedRequests, Times, Traffic};
+use crate::analysis::{
+    AnswerTraffic, CustomTraffic, Sizes, StepTraffic, TimedRequests, Times, Traffic,
+};
 use crate::event::Status;
+use crate::plan::CustomKind;
 
 #[derive(Serialize)]
 struct TimesRow {
@@ -40,6 +43,20 @@ pub(super) struct TrafficRow<'a> {
     answers: Vec<AnswerRow>,
     scenarios: Vec<ScenarioRow<'a>>,
     steps: Vec<StepRow<'a>>,
+    metrics: Vec<MetricRow<'a>>,
+}
+
+/// A metric of the scenario's own.
+#[derive(Serialize)]
+struct MetricRow<'a> {
+    metric: &'a str,
+    kind: CustomKind,
+    /// A counter's sum, or the hits of a rate.
+    count: u64,
+    /// How many answers gave something.
+    answers: u64,
+    /// A counter's sum per second, or the share of hits.
+    rate: Option<f64>,
 }
 
 /// Requests that were answered alike.
@@ -72,6 +89,7 @@ struct TimedRow {
 struct StepRow<'a> {
     scenario: &'a str,
     step: &'a str,
+    tags: &'a BTreeMap<String, String>,
     requests: u64,
     failed: u64,
     unsent: u64,
@@ -132,7 +150,14 @@ pub(super) fn traffic(row: &Traffic) -> TrafficRow<'_> {
             .map(|row| ScenarioRow { scenario: &row.scenario, timed: timed(&row.timed) })
             .collect(),
         steps: row.steps.iter().map(step).collect(),
+        metrics: row.metrics.iter().map(metric).collect(),
     }
+}
+
+fn metric(row: &CustomTraffic) -> MetricRow<'_> {
+    let CustomTraffic { name, kind, count, answers, rate } = row;
+    let rate = rate.and_then(places);
+    MetricRow { metric: name, kind: *kind, count: *count, answers: *answers, rate }
 }
 
 fn timed(row: &TimedRequests) -> TimedRow {
@@ -158,6 +183,7 @@ fn step(row: &StepTraffic) -> StepRow<'_> {
     StepRow {
         scenario: &row.scenario,
         step: &row.step,
+        tags: &row.tags,
         requests: row.requests,
         failed: row.failed,
         unsent: row.unsent,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Renderer, text, watch};
+use super::{Renderer, custom, text, watch};
 use crate::analysis::{Findings, Phase, Times, Vital};
 use crate::units::Bytes;
 
@@ -60,6 +60,7 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         watch::markdown(out, findings, plain)?;
     } else if !findings.phases.is_empty() {
         phases(out, findings)?;
+        custom::markdown(out, findings, plain)?;
         vitals(out, findings)?;
     }
     processes(out, findings)?;

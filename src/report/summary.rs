@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::markdown::pass_word;
-use super::{Renderer, text, watch};
+use super::{Renderer, custom, text, watch};
 use crate::analysis::{Findings, Phase, Startup, Times, Verdict, float};
 use crate::units::Bytes;
 
@@ -44,6 +44,7 @@ impl Summary<'_> {
             watch::summary(out, findings)?;
         } else if !findings.phases.is_empty() {
             phases(out, findings)?;
+            custom::summary(out, findings)?;
         }
         self.thresholds(out, findings)?;
         spikes(out, findings)?;

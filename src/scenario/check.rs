@@ -3,6 +3,7 @@
 mod body;
 mod feed;
 mod files;
+mod metrics;
 mod pacing;
 mod phases;
 mod replay;
@@ -19,18 +20,23 @@ use std::time::Duration;
 
 use super::reader::{At, Notes, Reader, nearest};
 use super::tree::{Node, Value};
-use super::{Constants, Flow, Phase, RuleCheck, Scenario, Sources, Threshold, Traffic};
+use super::words::is_carried;
+use super::{Constants, Flow, Phase, RuleCheck, Scenario, Sources, Threshold, Traffic, Words};
 use crate::units::Rate;
 
 /// What all parts of the check need.
 struct Context<'a> {
     notes: &'a Notes,
+    /// Knows what rules mean; none where there are none to check.
+    rules: Option<&'a dyn RuleCheck>,
     /// Paths in the scenario are relative to it.
     directory: PathBuf,
     /// Production's peak, for `80%` and `10x`.
     expected: Option<Rate>,
     /// What templates name of the harness's surroundings, as found so far.
     constants: RefCell<Constants>,
+    /// Words of the scenario's own, as found so far.
+    words: RefCell<Words>,
     /// Scenarios that replays bring with them; they come after those that are written.
     replayed: RefCell<Vec<Flow>>,
 }
@@ -51,9 +57,11 @@ pub(super) fn phases_of(
     let Some(root) = Reader::new("the pattern", tree, notes) else { return Vec::new() };
     let context = Context {
         notes,
+        rules: None,
         directory: PathBuf::new(),
         expected,
         constants: RefCell::default(),
+        words: RefCell::default(),
         replayed: RefCell::default(),
     };
     phases::phases(&root, flows, &context)
@@ -64,7 +72,7 @@ pub(super) fn phases_of(
 pub(super) fn scenario(
     path: &Path,
     tree: &Node,
-    rules: RuleCheck<'_>,
+    rules: &dyn RuleCheck,
     notes: &Notes,
 ) -> Option<Scenario> {
     let root = Reader::new("the scenario", tree, notes)?;
@@ -77,9 +85,11 @@ pub(super) fn scenario(
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     let context = Context {
         notes,
+        rules: Some(rules),
         directory,
         expected,
         constants: RefCell::default(),
+        words: RefCell::default(),
         replayed: RefCell::default(),
     };
     let name = root.string("name").map_or_else(|| default_name(path), |at| at.value);
@@ -116,7 +126,7 @@ pub(super) fn scenario(
     let thresholds = thresholds(&root);
     let limited = target.as_ref().is_none_or(|target| target.memory.is_some());
     for threshold in &thresholds {
-        check_rule(threshold, rules, limited, &phases, &scenarios, notes);
+        check_rule(threshold, &context, limited, &phases, &scenarios);
     }
     root.finish();
     Some(Scenario {
@@ -132,6 +142,7 @@ pub(super) fn scenario(
         restarts,
         constants: context.constants.into_inner(),
         thresholds,
+        words: context.words.into_inner(),
         sources: Sources::default(),
     })
 }
@@ -217,14 +228,16 @@ fn thresholds(root: &Reader<'_>) -> Vec<Threshold> {
 /// Notes what is wrong with a rule: its words, and what it speaks of.
 fn check_rule(
     threshold: &Threshold,
-    rules: RuleCheck<'_>,
+    context: &Context<'_>,
     limited: bool,
     phases: &[Phase],
     flows: &[Flow],
-    notes: &Notes,
 ) {
-    let fault = |message: String, help: String| notes.fault(&threshold.place, message, help);
-    let facts = match rules(&threshold.selector, &threshold.rule) {
+    let fault =
+        |message: String, help: String| context.notes.fault(&threshold.place, message, help);
+    let words = context.words.borrow();
+    let Some(rules) = context.rules else { return };
+    let facts = match rules.facts(&words, &threshold.selector, &threshold.rule) {
         Ok(facts) => facts,
         Err((message, help)) => return fault(message, help),
     };
@@ -235,9 +248,7 @@ fn check_rule(
     }
     let phase_names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
     let flow_names: Vec<&str> = flows.iter().map(|flow| flow.name.as_str()).collect();
-    let all_steps = flows.iter().flat_map(|flow| {
-        [&flow.setup, &flow.on_start, &flow.steps, &flow.on_stop].into_iter().flatten()
-    });
+    let all_steps = flows.iter().flat_map(Flow::all_steps);
     let step_names: Vec<&str> = all_steps.map(|step| step.label.as_str()).collect();
     let named = [("phase", facts.phase, &phase_names), ("scenario", facts.scenario, &flow_names)];
     let steps = facts.steps.into_iter().map(|step| ("step", Some(step), &step_names));
@@ -245,6 +256,10 @@ fn check_rule(
         if let Some(name) = named.filter(|name| !known.contains(&name.as_str())) {
             fault(format!("no {kind} is called `{name}`"), nearest(&name, known));
         }
+    }
+    for (tag, value) in facts.tags.iter().filter(|row| !is_carried(flows, &row.0, &row.1)) {
+        let help = format!("add `tags = {{ {tag} = \"{value}\" }}` to the steps that are meant");
+        fault(format!("no step carries the tag `{tag}:{value}`"), help);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Think;
+use super::{CustomMetric, Gives, Think};
 use crate::units::Bytes;
 
 /// What a user does.
@@ -27,6 +27,18 @@ pub struct Flow {
     pub on_stop: Vec<Step>,
     /// Records that runs take their values from.
     pub feed: Option<Feed>,
+}
+
+impl Flow {
+    /// All its steps, in the order in which a user does them.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        [&self.setup, &self.on_start, &self.steps, &self.on_stop].into_iter().flatten()
+    }
+
+    pub(super) fn all_steps_mut(&mut self) -> impl Iterator<Item = &mut Step> {
+        let parts = [&mut self.setup, &mut self.on_start, &mut self.steps, &mut self.on_stop];
+        parts.into_iter().flatten()
+    }
 }
 
 /// One request.
@@ -50,6 +62,8 @@ pub struct Step {
     pub transfer: Transfer,
     /// The pause before it: shortest and longest.
     pub think: Think,
+    /// Tags of the scenario's own, for threshold rules.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A request's body.
@@ -156,6 +170,8 @@ pub struct Reply {
     pub captures: Vec<Capture>,
     /// What is asked of it, beyond its status.
     pub checks: Vec<Check>,
+    /// What it gives to metrics of the scenario's own.
+    pub metrics: Vec<CustomMetric>,
     /// How many redirects in a row are followed; 0: none, a redirect is an answer like others.
     pub redirects: u8,
 }
@@ -164,7 +180,11 @@ impl Reply {
     /// Whether the answer's body must be kept until it has been looked at.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        let captured = self.captures.iter().map(|capture| &capture.from);
+        let metered = self.metrics.iter().filter_map(|metric| match &metric.gives {
+            Gives::Found(from) => Some(from),
+            Gives::Fixed(_) => None,
+        });
+        let captured = self.captures.iter().map(|capture| &capture.from).chain(metered);
         let mut captured =
             captured.filter(|from| matches!(from, Extract::Json(_) | Extract::Regex(_)));
         let mut checked = self.checks.iter().map(|check| &check.what);

@@ -28,7 +28,7 @@ pub struct Overrides {
 ///
 /// # Errors
 /// All its faults, with their places.
-pub fn load(path: &Path, overrides: &Overrides, rules: RuleCheck<'_>) -> Result<Scenario, Faults> {
+pub fn load(path: &Path, overrides: &Overrides, rules: &dyn RuleCheck) -> Result<Scenario, Faults> {
     let mut sources = Sources::default();
     match tree_of(path, &mut sources, &mut Vec::new()) {
         Ok(tree) => checked(path, tree, sources, overrides, rules),
@@ -44,7 +44,7 @@ pub fn parse(
     path: &Path,
     text: &str,
     overrides: &Overrides,
-    rules: RuleCheck<'_>,
+    rules: &dyn RuleCheck,
 ) -> Result<Scenario, Faults> {
     let mut sources = Sources::default();
     let file = sources.add(path.display().to_string(), text);
@@ -59,7 +59,7 @@ fn checked(
     mut tree: Node,
     mut sources: Sources,
     overrides: &Overrides,
-    rules: RuleCheck<'_>,
+    rules: &dyn RuleCheck,
 ) -> Result<Scenario, Faults> {
     let mut faults = Vec::new();
     if let Some(pattern) = overrides.pattern {

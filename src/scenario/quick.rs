@@ -1,5 +1,6 @@
 //! A run without a scenario file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::reader::Notes;
 use super::tree::Node;
 use super::{
     Arrivals, Body, Burst, BurstForm, Cargo, Constants, Faults, Flow, Load, Pace, Pattern, Phase,
-    Reply, Scenario, Source, Sources, Step, Target, Think, Traffic, Transfer,
+    Reply, Scenario, Source, Sources, Step, Target, Think, Traffic, Transfer, Words,
 };
 use crate::units::{Bytes, Rate};
 
@@ -87,6 +88,7 @@ impl Scenario {
             restarts: false,
             phases: phases(target.length),
             constants: Constants::default(),
+            words: Words::default(),
             thresholds: Vec::new(),
             sources: Sources::default(),
         }
@@ -125,6 +127,7 @@ fn step(path: String, body_size: Option<Bytes>) -> Step {
         reply: Reply::default(),
         transfer: Transfer::default(),
         think: Think::None,
+        tags: BTreeMap::new(),
     }
 }
 

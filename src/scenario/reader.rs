@@ -65,6 +65,12 @@ impl<'a> Reader<'a> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
+    /// A key with its value.
+    pub(super) fn entry(&self, key: &'static str) -> Option<&'a Entry> {
+        self.asked.borrow_mut().push(key);
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
     /// Whether a key is there.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.node(key).is_some()

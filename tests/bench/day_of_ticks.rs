@@ -18,6 +18,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +34,7 @@ use highwater::event::{
     SamplingStart, StepFlow, Tick, TickBlock, TrafficWindow, Vitals, What,
 };
 use highwater::judge::FlightRecorder;
-use highwater::plan::{Budget, LimitsOutline, Outline, PhaseOutline, StepOutline};
+use highwater::plan::{Budget, LimitsOutline, Outline, PhaseOutline, StepOutline, Words};
 use highwater::record::{Header, Recorder, Recording, RunDirectory};
 use highwater::sample::WindowBuilder;
 use highwater::units::{Bytes, Limit};
@@ -220,6 +221,7 @@ fn outline(hours: u64) -> Outline {
     let step = |number: u16| StepOutline {
         scenario: "shop".to_owned(),
         step: format!("GET /{number}"),
+        tags: BTreeMap::new(),
         method: "GET".to_owned(),
         body_max: Bytes::ZERO,
         body_wanted: None,
@@ -237,6 +239,7 @@ fn outline(hours: u64) -> Outline {
         }],
         steps: (0..STEPS).map(step).collect(),
         thresholds: Vec::new(),
+        words: Words::default(),
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -301,6 +302,7 @@ fn start_engine(
         reply: Reply::default(),
         transfer: Transfer::default(),
         think: Think::default(),
+        tags: BTreeMap::default(),
     };
     let traffic = TrafficPlan {
         seed: 1,

@@ -7,7 +7,7 @@ use crate::event::{Answers, Histogram, IterationWindow, Status, TrafficWindow};
 use crate::judge::float;
 use crate::judge::gauge::{Gauge, Stretch};
 use crate::judge::windows::{Held, Question, Sliding, Sum};
-use crate::plan::{Aggregate, Metric, MetricKind, Operator, Rule, Tag, Window};
+use crate::plan::{Aggregate, CustomKind, Metric, MetricKind, Operator, Rule, Tag, Window};
 
 /// Statistics of fewer values than this never abort a run.
 const LEAST_FOR_ABORT: u64 = 20;
@@ -120,6 +120,13 @@ impl Check {
             }
             Metric::DataSent => Part::count(counts.bytes_sent),
             Metric::DataReceived => Part::count(counts.bytes_received),
+            Metric::Custom(id, kind) => {
+                let Some(sums) = window.metrics.get(&id) else { return };
+                match kind {
+                    CustomKind::Rate => Part::share(sums.hits, sums.of),
+                    CustomKind::Counter => Part::count(sums.hits),
+                }
+            }
             _ => return self.answers(window, at),
         };
         self.part(&part, window.start, at);

@@ -1,6 +1,7 @@
 //! What rules may be about.
 
 use super::{RuleError, Tag};
+use crate::scenario::{CustomKind, Words};
 
 /// What a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +64,8 @@ pub enum Metric {
     DataSent,
     /// Bytes received.
     DataReceived,
+    /// One of the scenario's own, by its index among them.
+    Custom(u16, CustomKind),
 }
 
 /// What kind of values a metric has, which decides its aggregations and units.
@@ -146,9 +149,20 @@ impl Metric {
         METRICS.iter().map(|row| row.0)
     }
 
+    /// Whether a name is that of a metric, measured or not.
+    #[must_use]
+    pub fn is_known(name: &str) -> bool {
+        Self::names().any(|known| known == name) || UNMEASURED.iter().any(|row| row.0 == name)
+    }
+
     /// The kind of its values.
     #[must_use]
     pub fn kind(self) -> MetricKind {
+        match self {
+            Self::Custom(_, CustomKind::Rate) => return MetricKind::Share,
+            Self::Custom(_, CustomKind::Counter) => return MetricKind::Counter,
+            _ => {}
+        }
         METRICS.iter().find(|row| row.1 == self).map_or(MetricKind::Level, |row| row.2)
     }
 
@@ -163,16 +177,26 @@ impl Metric {
         matches!(self, Self::DataSent | Self::DataReceived)
     }
 
-    pub(super) fn parse(name: &str) -> Result<Self, RuleError> {
+    pub(super) fn parse(words: &Words, name: &str) -> Result<Self, RuleError> {
         if let Some(row) = METRICS.iter().find(|row| row.0 == name) {
             return Ok(row.1);
+        }
+        if let Some((id, kind)) = words.metric(name) {
+            return Ok(Self::Custom(id, kind));
         }
         Err(match UNMEASURED.iter().find(|row| row.0 == name) {
             Some((_, nearest)) => {
                 RuleError::new(format!("`{name}` is not measured by this version"), *nearest)
             }
-            None => RuleError::new(format!("no metric is called `{name}`"), nearest_to(name)),
+            None => {
+                RuleError::new(format!("no metric is called `{name}`"), nearest_to(words, name))
+            }
         })
+    }
+
+    /// Whether its values are told apart by step, and so by tags of the scenario's own.
+    pub(super) fn is_of_steps(self) -> bool {
+        self.tags().contains(&Tag::Step)
     }
 
     /// The tags that tell its values apart, in the order in which people are told.
@@ -184,7 +208,7 @@ impl Metric {
             | Self::HttpReqWaiting
             | Self::HttpReqReceiving
             | Self::HttpReqLatency => &Tag::ALL,
-            Self::Checks | Self::DataSent | Self::DataReceived => {
+            Self::Checks | Self::DataSent | Self::DataReceived | Self::Custom(..) => {
                 &[Tag::Phase, Tag::Scenario, Tag::Step, Tag::Name, Tag::Method]
             }
             Self::Iterations | Self::IterationDuration | Self::DroppedIterations => {
@@ -208,11 +232,12 @@ impl Metric {
     }
 }
 
-fn nearest_to(name: &str) -> String {
-    let nearest = Metric::names()
-        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-    match nearest {
-        Some(near) if strsim::jaro_winkler(near, name) > 0.8 => format!("did you mean `{near}`?"),
-        _ => format!("known metrics: {}", Metric::names().collect::<Vec<_>>().join(", ")),
+fn nearest_to(words: &Words, name: &str) -> String {
+    let mut all: Vec<&str> = Metric::names().collect();
+    all.extend(words.metrics.iter().map(|metric| metric.name.as_str()));
+    let likeness = |known: &str| strsim::jaro_winkler(known, name);
+    match all.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+        Some(near) if likeness(near) > 0.8 => format!("did you mean `{near}`?"),
+        _ => format!("known metrics: {}", all.join(", ")),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Metric, RuleError};
+use crate::scenario::Words;
 
 /// What a selector may filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,12 @@ impl Tag {
         Self::ExpectedResponse,
     ];
 
+    /// Whether a name is that of a tag, carried here or not.
+    #[must_use]
+    pub fn is_known(name: &str) -> bool {
+        Self::ALL.iter().any(|tag| tag.name() == name) || FOREIGN.iter().any(|row| row.0 == name)
+    }
+
     /// Its name in selectors.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -77,49 +84,70 @@ impl Tag {
     }
 }
 
+/// What a selector names.
+#[derive(Debug)]
+pub(super) struct Selected {
+    pub(super) metric: Metric,
+    pub(super) tags: BTreeMap<Tag, String>,
+    /// Tags of the scenario's own.
+    pub(super) own_tags: BTreeMap<String, String>,
+}
+
 /// Reads `metric{tag:value,…}`.
-pub(super) fn parse_selector(text: &str) -> Result<(Metric, BTreeMap<Tag, String>), RuleError> {
+pub(super) fn parse_selector(words: &Words, text: &str) -> Result<Selected, RuleError> {
     let (name, rest) = text.split_once('{').map_or((text, None), |(name, rest)| (name, Some(rest)));
-    let metric = Metric::parse(name.trim())?;
-    let Some(rest) = rest else {
-        return Ok((metric, BTreeMap::new()));
-    };
+    let metric = Metric::parse(words, name.trim())?;
+    let mut selected = Selected { metric, tags: BTreeMap::new(), own_tags: BTreeMap::new() };
+    let Some(rest) = rest else { return Ok(selected) };
     let inner = rest.trim_end().strip_suffix('}').ok_or_else(|| {
         RuleError::new(format!("`{text}` has no closing brace"), "write `metric{phase:burst}`")
     })?;
-    let mut tags = BTreeMap::new();
     for pair in inner.split(',').filter(|pair| !pair.trim().is_empty()) {
-        let (tag, value) = parse_tag(pair)?;
-        if !metric.tags().contains(&tag) {
-            return Err(misplaced(name.trim(), metric, tag));
-        }
-        if tags.insert(tag, value).is_some() {
+        let (tag, value) = split_tag(pair)?;
+        let before = match Tag::ALL.into_iter().find(|known| known.name() == tag) {
+            Some(known) if !metric.tags().contains(&known) => {
+                return Err(misplaced(name.trim(), metric, &tag));
+            }
+            Some(known) => selected.tags.insert(known, known.value(&value)?),
+            None if !words.tags.contains(&tag) => return Err(unknown(words, &tag)),
+            None if !metric.is_of_steps() => return Err(misplaced(name.trim(), metric, &tag)),
+            None => selected.own_tags.insert(tag.clone(), value),
+        };
+        if before.is_some() {
             let help = "one value for each tag; write a rule for each";
-            return Err(RuleError::new(format!("`{}` stands there twice", tag.name()), help));
+            return Err(RuleError::new(format!("`{tag}` stands there twice"), help));
         }
     }
-    Ok((metric, tags))
+    Ok(selected)
 }
+
+const TAG_HELP: &str = "tags are written `phase:burst`, `scenario:orders`, `step:POST /orders`, \
+                        `name:…`, `method:GET`, `status:503` or `expected_response:true`";
 
 /// Reads `tag:value`, either of them in quotes or not, as k6 does. Values may hold colons.
-fn parse_tag(pair: &str) -> Result<(Tag, String), RuleError> {
+fn split_tag(pair: &str) -> Result<(String, String), RuleError> {
     let bare = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
-    let help = "tags are written `phase:burst`, `scenario:orders`, `step:POST /orders`, \
-                `name:…`, `method:GET`, `status:503` or `expected_response:true`";
     let (name, value) = pair
         .split_once(':')
-        .ok_or_else(|| RuleError::new(format!("`{}` is no tag", pair.trim()), help))?;
-    let name = bare(name);
-    let Some(tag) = Tag::ALL.into_iter().find(|tag| tag.name() == name) else {
-        let foreign = FOREIGN.iter().find(|row| row.0 == name);
-        let help = foreign.map_or(help, |row| row.1);
-        return Err(RuleError::new(format!("no tag is called `{name}`"), help));
-    };
-    Ok((tag, tag.value(&bare(value))?))
+        .ok_or_else(|| RuleError::new(format!("`{}` is no tag", pair.trim()), TAG_HELP))?;
+    Ok((bare(name), bare(value)))
 }
 
-fn misplaced(name: &str, metric: Metric, tag: Tag) -> RuleError {
+fn unknown(words: &Words, tag: &str) -> RuleError {
+    let foreign = FOREIGN.iter().find(|row| row.0 == tag);
+    let help = match foreign {
+        Some((_, help)) => (*help).to_owned(),
+        None if words.tags.is_empty() => TAG_HELP.to_owned(),
+        None => {
+            let own: Vec<String> = words.tags.iter().map(|own| format!("`{own}`")).collect();
+            format!("{TAG_HELP}; steps also carry {}", own.join(", "))
+        }
+    };
+    RuleError::new(format!("no tag is called `{tag}`"), help)
+}
+
+fn misplaced(name: &str, metric: Metric, tag: &str) -> RuleError {
     let known: Vec<String> = metric.tags().iter().map(|tag| format!("`{}`", tag.name())).collect();
-    let message = format!("`{name}` is not told apart by `{}`", tag.name());
+    let message = format!("`{name}` is not told apart by `{tag}`");
     RuleError::new(message, format!("it takes {}", known.join(", ")))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::Plan;
+use crate::plan::{CustomKind, MetricName, Plan};
 use crate::scenario::Overrides;
 
 fn parse(selector: &str, text: &str) -> Result<Rule, RuleError> {
@@ -34,6 +34,32 @@ fn reads_the_rules_that_people_write() {
     assert_eq!(rule.bound, Bound::PerHour(10_485_760.0));
     assert_eq!(parse("disk_written", "max<1GiB").unwrap().metric, Metric::DiskWritten);
     assert_eq!(parse("startup", "max<128MiB").unwrap().bound, Bound::Value(134_217_728.0));
+}
+
+#[test]
+fn a_scenarios_own_metrics_and_tags_are_words_of_rules() {
+    let metric = |name: &str, kind| MetricName { name: name.to_owned(), kind };
+    let words = Words {
+        metrics: vec![metric("hits", CustomKind::Rate), metric("sold_items", CustomKind::Counter)],
+        tags: ["team".to_owned()].into(),
+    };
+    let parse = |selector, text| Rule::parse_among(&words, selector, text, None);
+    let rule = parse("hits{team:shop,phase:burst}", "rate>0.9").unwrap();
+    assert_eq!(rule.metric, Metric::Custom(0, CustomKind::Rate));
+    assert_eq!(rule.own_tags["team"], "shop");
+    assert_eq!(rule.tags[&Tag::Phase], "burst");
+    assert_eq!(parse("sold_items", "count>=100").unwrap().bound, Bound::Value(100.0));
+    assert_eq!(parse("http_req_duration{team:shop}", "p(95)<1s").unwrap().own_tags.len(), 1);
+    let refused = |selector, text| {
+        let error = parse(selector, text).unwrap_err();
+        format!("{} | {}", error.message, error.help)
+    };
+    assert!(refused("hits", "p(95)<1").contains("it takes `rate`"));
+    assert!(refused("sold_item", "count>1").contains("did you mean `sold_items`?"));
+    assert!(refused("hits{squad:x}", "rate>0").contains("steps also carry `team`"));
+    assert!(refused("hits{team:a,team:b}", "rate>0").contains("twice"));
+    assert!(refused("memory{team:shop}", "max<1").contains("not told apart by `team`"));
+    assert!(refused("hits{status:200}", "rate>0").contains("not told apart by `status`"));
 }
 
 #[test]

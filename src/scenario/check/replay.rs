@@ -173,6 +173,7 @@ impl Group {
             reply: Reply::default(),
             transfer: Transfer::default(),
             think: Think::None,
+            tags: BTreeMap::new(),
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::units::Bytes;
 const TEST_HELP: &str =
     "write a value, or a table with `exists`, `equals`, `matches`, `contains`, `min` or `max`";
 
+/// The keys of tests.
+const TESTS: [&str; 6] = ["exists", "equals", "matches", "contains", "min", "max"];
+
 /// `expect`: one table, or several. Gives the statuses that are a success, and all checks.
 pub(super) fn expect(table: &Reader<'_>, context: &Context<'_>) -> (Vec<u16>, Vec<Check>) {
     let (mut statuses, mut checks) = (Vec::new(), Vec::new());
@@ -116,6 +119,12 @@ fn tests(node: &Node, context: &Context<'_>) -> Vec<Test> {
     found
 }
 
+/// The tests that stand among other keys of a table; all must hold.
+pub(super) fn tests_among(table: &Reader<'_>, context: &Context<'_>) -> Vec<Test> {
+    let entries = TESTS.iter().filter_map(|key| table.entry(key));
+    entries.filter_map(|entry| test(entry, context)).collect()
+}
+
 fn test(entry: &Entry, context: &Context<'_>) -> Option<Test> {
     let number = crate::scenario::reader::number;
     let read = match (entry.key.as_str(), &entry.node.value) {
@@ -171,7 +180,7 @@ pub(super) fn captures(table: &Reader<'_>, context: &Context<'_>) -> Vec<Capture
     found
 }
 
-fn extract(node: &Node, context: &Context<'_>) -> Option<Extract> {
+pub(super) fn extract(node: &Node, context: &Context<'_>) -> Option<Extract> {
     let help = "write `json:$.id`, `header:etag`, `regex:token=(\\w+)` or `status`";
     let Value::String(text) = &node.value else {
         let message = format!("a capture is {}, not a string", node.value.kind());

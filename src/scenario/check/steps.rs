@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::templates::{self, Names};
-use super::{body, feed, reply, think};
+use super::{body, feed, metrics, reply, think};
 use crate::scenario::reader::{At, Reader};
 use crate::scenario::tree::{Node, Value};
 use crate::scenario::{Flow, Step, is_template};
@@ -46,7 +46,14 @@ fn flow(table: &Reader<'_>, name: String, context: &Context<'_>) -> Flow {
     let own = steps(table, "step", &mut names, context);
     // A user may stop before its first run has captured anything.
     let on_stop = steps(table, "on-stop", &mut at_start.clone(), context);
-    Flow { name, weight, setup, on_start, steps: own, on_stop, feed }
+    let mut flow = Flow { name, weight, setup, on_start, steps: own, on_stop, feed };
+    let tags = metrics::tags(table, context);
+    for step in flow.all_steps_mut() {
+        for (tag, value) in &tags {
+            step.tags.entry(tag.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    flow
 }
 
 fn steps(
@@ -71,6 +78,8 @@ fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Opt
     let query = query(&table, names, context);
     let (expect_status, checks) = reply::expect(&table, context);
     let captures = reply::captures(&table, context);
+    let metrics = metrics::metrics(&table, context);
+    let tags = metrics::tags(&table, context);
     let redirects = table.whole("redirects", 0, REDIRECTS_MAX).map_or(0, |at| at.value);
     let think = think::think(&table, context);
     let place = table.place.clone();
@@ -90,8 +99,8 @@ fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Opt
     for capture in &captures {
         names.add(&capture.name);
     }
-    let reply = crate::scenario::Reply { captures, checks, redirects };
-    Some(Step { label, method, path, headers, body, expect_status, reply, transfer, think })
+    let reply = crate::scenario::Reply { captures, checks, metrics, redirects };
+    Some(Step { label, method, path, headers, body, expect_status, reply, transfer, think, tags })
 }
 
 fn check_path(path: &At<String>, names: &Names, context: &Context<'_>) {

@@ -141,6 +141,7 @@ fn job(model: LoadModel, path: &str, length: Duration) -> Job {
         reply: Reply::default(),
         transfer: Transfer::default(),
         think: Think::default(),
+        tags: BTreeMap::default(),
     };
     let traffic = TrafficPlan {
         seed: SEED,
