@@ -35,12 +35,14 @@ mod pace;
 mod payload;
 mod pool;
 mod reply;
+mod run;
 mod session;
 mod socket;
 mod statuses;
 mod step;
 mod tally;
 mod template;
+mod users;
 mod worker;
 
 use std::net::SocketAddr;
@@ -58,7 +60,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::{Clock, Moment};
 use crate::event::{Event, GeneratorPath, GeneratorReport};
 use crate::load::collect::Collector;
-use crate::load::drive::Quota;
+use crate::load::users::Quota;
 use crate::load::worker::{Command, Setup};
 use crate::plan::{LoadModel, PhasePlan, Plan, TrafficPlan};
 

@@ -529,7 +529,7 @@ numbers = {{ counter = "json:$.id" }}
 lost    = {{ counter = "json:$.nothing" }}
 named   = {{ rate = "json:$.items[0].name", equals = "a b" }}
 cookies = {{ rate = "header:set-cookie" }}
-later   = {{ rate = "regex:id": (\d+)", min = 3 }}
+later   = {{ rate = 'regex:id": (\d+)', min = 3 }}
 [[scenario.step]]
 get     = "/broken"
 metrics = {{ named = {{ rate = "status", max = 399 }} }}
@@ -541,13 +541,8 @@ metrics = {{ named = {{ rate = "status", max = 399 }} }}
     let (outcome, notes) = run(&scenario).await;
     assert_eq!(notes.len(), 4);
     // The shop numbers its requests, so that the orders have the numbers 1 and 3.
-    let expected = [
-        ("cookies", 0, 2),
-        ("later", 1, 2),
-        ("named", 2, 4),
-        ("numbers", 4, 2),
-        ("orders", 2, 2),
-    ];
+    let expected =
+        [("cookies", 0, 2), ("later", 1, 2), ("named", 2, 4), ("numbers", 4, 2), ("orders", 2, 2)];
     let expected = expected.map(|(name, hits, of)| (name.to_owned(), MetricSums { hits, of }));
     assert_eq!(outcome.metrics, BTreeMap::from(expected));
     assert_eq!(outcome.counts.failed, 2);
@@ -556,10 +551,8 @@ metrics = {{ named = {{ rate = "status", max = 399 }} }}
 #[test]
 fn faults_of_metrics_and_tags_are_told() {
     let told = |step: &str| {
-        let said = faults(&format!(
-            "[[scenario]]\n[[scenario.step]]\nget = \"/\"\n{step}\n{}",
-            once(1)
-        ));
+        let said =
+            faults(&format!("[[scenario]]\n[[scenario.step]]\nget = \"/\"\n{step}\n{}", once(1)));
         let flat: Vec<&str> = said.split_whitespace().collect();
         flat.join(" ").replace("│ ", "")
     };

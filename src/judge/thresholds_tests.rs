@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::event::{
-    Counts, Evidence, Histogram, IterationWindow, LifeStart, MemoryWindow, MetricSums, OomKill, Status,
-    StatusWindow, TaskIo, TrafficWindow,
+    Counts, Evidence, Histogram, IterationWindow, LifeStart, MemoryWindow, MetricSums, OomKill,
+    Status, StatusWindow, TaskIo, TrafficWindow,
 };
 use crate::plan::{CustomKind, LimitsOutline, MetricName, PhaseOutline, StepOutline, Words};
 use crate::units::Bytes;
@@ -295,11 +295,8 @@ fn mixed(at_ms: u64, phase: u16) -> Event {
             bytes_received: 5000,
             ..Counts::default()
         },
-        metrics: [
-            (0, MetricSums { hits: 60, of: 80 }),
-            (1, MetricSums { hits: 300, of: 100 }),
-        ]
-        .into(),
+        metrics: [(0, MetricSums { hits: 60, of: 80 }), (1, MetricSums { hits: 300, of: 100 })]
+            .into(),
         status: [(200, 90), (503, 10)].into(),
         latency_us: all.latency_us,
         duration_us: all.duration_us,

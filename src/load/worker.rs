@@ -18,9 +18,7 @@ use crate::clock::{Clock, Moment, nanos};
 use crate::event::Histogram;
 use crate::load::collect::{Account, Handover};
 use crate::load::deadline::Deadlines;
-use crate::load::drive::{
-    Gate, Load, Quota, drive_closed, drive_open, drive_replay, let_go, set_up,
-};
+use crate::load::drive::{Gate, Load, drive_open, drive_replay, set_up};
 use crate::load::exchange::Shop;
 use crate::load::line::Line;
 use crate::load::pace::Pacer;
@@ -28,6 +26,7 @@ use crate::load::socket::Wire;
 use crate::load::step::{Common, Scenarios};
 use crate::load::tally::{Tallies, Tally};
 use crate::load::template::Shared;
+use crate::load::users::{Quota, drive_closed, let_go};
 use crate::load::{Endpoint, Error};
 use crate::plan::{LoadModel, PhasePlan, TrafficPlan, UserCurve};
 

@@ -258,7 +258,7 @@ proptest! {
         let selector = format!("{metric}{{{tags}}}");
         // What does not go together is refused, which other tests are about.
         if let Ok(rule) = parse(&selector, &text) {
-            prop_assert_eq!(rule.metric, Metric::parse(metric).unwrap());
+            prop_assert_eq!(rule.metric, Metric::parse(&Words::default(), metric).unwrap());
             prop_assert_eq!(rule.operator, sign.1);
             prop_assert_eq!(rule.bound, Bound::Value(bound));
             prop_assert_eq!(&rule.tags[&Tag::Phase], &phase);
