@@ -108,6 +108,8 @@ struct Outcome {
     phases: BTreeMap<u16, Counts>,
     /// Metrics of the scenario's own, by name.
     metrics: BTreeMap<String, MetricSums>,
+    /// Runs of scenarios that ended.
+    runs: u64,
 }
 
 const TARGET: &str =
@@ -151,6 +153,9 @@ async fn try_run(plan: &Plan, to: SocketAddr, workers: usize) -> Result<Outcome,
     });
     let mut outcome = Outcome::default();
     while let Some(event) = seen.recv().await {
+        if let What::Iterations(window) = &event.what {
+            outcome.runs += window.ended;
+        }
         if let What::Traffic(window) = event.what {
             outcome.counts.add(&window.counts);
             outcome.phases.entry(window.phase).or_default().add(&window.counts);
@@ -643,6 +648,7 @@ async fn a_log_is_replayed_request_by_request() {
         let began = std::time::Instant::now();
         let (outcome, notes) = run_in(directory.path(), phase, workers).await;
         assert_eq!((outcome.counts.ended, outcome.counts.failed), (50, 0), "{outcome:?}");
+        assert_eq!(outcome.runs, 50);
         assert!(began.elapsed() >= Duration::from_millis(980), "{:?}", began.elapsed());
         let mut lines: Vec<&str> = notes.iter().map(|note| note.line.as_str()).collect();
         lines.sort_unstable();

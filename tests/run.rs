@@ -41,12 +41,15 @@ fn a_healthy_service_passes_and_every_part_is_filled() {
             "limits = { memory = \"128MiB\" }\nready = { http = \"/health\" }\n\
                  [startup]\ntrials = 2\nsettle = \"500ms\"\n\
                  [[scenario]]\nname = \"upload\"\n[[scenario.step]]\npost = \"/upload\"\n\
-                 body = { size = \"200KiB\" }\n\
+                 body = { size = \"200KiB\" }\ntags = { kind = \"large\" }\n\
+                 metrics = { held = { counter = \"json:$.held\" }, \
+                 large = { rate = \"json:$.held\", min = 204800 } }\n\
                  [[phase]]\nname = \"ramp\"\nusers = { from = 0, to = 8 }\nfor = \"2s\"\n\
                  [[phase]]\nname = \"burst\"\nrate = 40\nburst = { every = \"1s\", size = 30 }\n\
                  for = \"3s\"\n\
                  [thresholds]\n\"memory\" = [\"max<80%\", \"oom_kills==0\"]\n\
-                 \"http_req_failed\" = [\"rate<0.01\"]\n",
+                 \"http_req_failed{kind:large}\" = [\"rate<0.01\"]\n\
+                 \"large{phase:burst}\" = [\"rate==1\"]\n\"held\" = [\"count>1\"]\n",
         );
         let ended = bench.run_scenario(runtime);
         let json = ended.expect_code(0).json();
@@ -66,6 +69,10 @@ fn a_healthy_service_passes_and_every_part_is_filled() {
         assert_eq!(bytes(&burst["traffic"]["requests"]), 210, "{burst:#}");
         assert_eq!(bytes(&burst["traffic"]["failed"]), 0);
         assert!(bytes(&burst["traffic"]["bytes_sent"]) > 210 * 200 * 1024);
+        let metrics = burst["traffic"]["metrics"].as_array().unwrap();
+        assert_eq!((&metrics[1]["metric"], &metrics[1]["kind"]), (&"large".into(), &"rate".into()));
+        assert_eq!((&metrics[1]["answers"], &metrics[1]["rate"]), (&210.into(), &1.0.into()));
+        assert_eq!(burst["traffic"]["steps"][0]["tags"]["kind"], "large");
         assert!(bytes(&json["memory"]["peak_bytes"]) > bytes(&json["memory"]["rss_peak_bytes"]));
         assert_eq!(json["memory"]["oom_kills"], 0);
         assert!(json["thresholds"].as_array().unwrap().iter().all(|rule| rule["pass"] == true));
