@@ -403,6 +403,18 @@ async fn what_can_not_be_captured_or_made_is_a_counted_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_whose_templates_fail_take_breath() {
+    let dividing = "[[scenario]]\n[[scenario.step]]\nget = \"/{{ 1 // (iteration * 0) }}\"\n\
+                    [[phase]]\nusers = 2\nfor = \"500ms\"\n";
+    let (outcome, notes) = run(dividing).await;
+    // A pause is 10 ms at least, and 100 ms at most.
+    let failed = outcome.errors[&ErrorKind::Template];
+    assert!((8..=102).contains(&failed), "{outcome:?}");
+    assert_eq!((outcome.counts.failed, outcome.counts.sent), (failed, 0));
+    assert!(notes.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_every_kind_arrive_as_meant() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
