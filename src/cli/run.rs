@@ -33,15 +33,16 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
         skip: options.skip.clone(),
         pattern: options.pattern,
     };
-    let plan = match quick_target(&options.quick) {
-        Some(quick) => quick_plan(quick, options).map_err(|faults| faulty(&faults))?,
-        None => load(options.file.as_deref(), &overrides)?,
-    };
+    // First, for faults may be about its text.
     if let Some(pattern) = options.pattern
         && !options.common.output.quiet
     {
         eprintln!("--pattern {pattern} stands for:\n\n{}", pattern.text());
     }
+    let plan = match quick_target(&options.quick) {
+        Some(quick) => quick_plan(quick, options).map_err(|faults| faulty(&faults))?,
+        None => load(options.file.as_deref(), &overrides)?,
+    };
     let plan = allowing(plan, &options.common);
     execute(plan, &options.common, false, options.deadline)
 }
