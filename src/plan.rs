@@ -34,7 +34,7 @@ pub use watch::{WATCH_PHASE, WatchPlan};
 /// What the plan takes from the scenario as it is.
 pub use crate::scenario::{
     Arrivals, Capture, Check, Constants, Extract, Feed, FeedOrder, Iterations, Replay, Replayed,
-    Reply, Shape, ShapeKind, Test, Think, Transfer, Wanted, is_template,
+    Reply, Shape, ShapeKind, Test, Think, Transfer, Wanted, is_template, templating,
 };
 
 /// Everything that one run will do.

@@ -8,12 +8,14 @@
 mod check;
 mod fault;
 mod flow;
+mod header;
 mod load;
 mod pace;
 mod pattern;
 mod quick;
 mod reader;
 mod replay;
+mod templating;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -25,11 +27,13 @@ pub use flow::{
     Body, Capture, Check, Constants, Extract, Feed, FeedOrder, Flow, Part, PartContent, Reply,
     Shape, ShapeKind, Step, Test, Transfer, Wanted, is_template,
 };
+pub use header::unsendable;
 pub use load::{Overrides, load, parse};
 pub use pace::{Arrivals, Iterations, Think};
 pub use pattern::Pattern;
 pub use quick::{QuickSource, QuickTarget};
 pub use replay::{Replay, Replayed};
+pub use templating::templating;
 pub use tree::Place;
 
 use crate::units::{Bytes, Rate};

@@ -536,6 +536,8 @@ fn faults_of_steps_name_the_place_and_the_way_out() {
         ("get = \"/\"\nexpect = { json = { \"$.a\" = { bigger = 1 } } }", "`bigger` is no test"),
         ("get = \"/{{ env('HIGHWATER_NEVER_SET') }}\"", "is not set"),
         ("get = \"/{{ file('nowhere.txt') }}\"", "failed to read the file `nowhere.txt`"),
+        ("get = \"/{{ 1 / 0 }}\"", "fails each time"),
+        ("get = \"{{ 'orders' }}\"", "the template `{{ 'orders' }}` gives no path"),
     ];
     for (step, wanted) in cases {
         let said = told(step);

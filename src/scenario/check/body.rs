@@ -156,7 +156,9 @@ fn part(node: &Node, names: &Names, context: &Context<'_>) -> Option<Part> {
 /// Checks the templates in all strings of a literal JSON body.
 fn check_strings(node: &Node, names: &Names, context: &Context<'_>) {
     match &node.value {
-        Value::String(text) => templates::check(text, &node.place, names, context),
+        Value::String(text) => {
+            templates::check(text, &node.place, names, context);
+        }
         Value::Array(items) => items.iter().for_each(|item| check_strings(item, names, context)),
         Value::Table(entries) => {
             for entry in entries {
