@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
     fn read<T>(
         &self,
         key: &'static str,
-        wanted: &str,
+        wanted: Wanted,
         convert: impl Fn(&Value) -> Option<T>,
     ) -> Option<At<T>> {
         let node = self.node(key)?;
@@ -89,22 +89,32 @@ impl<'a> Reader<'a> {
         match convert(&node.value) {
             Some(value) => Some(At { value, place }),
             None => {
-                let message = format!("`{key}` is {}, not {wanted}", node.value.kind());
-                self.notes.fault(&place, message, "");
+                let message = format!("`{key}` is {}, not {}", node.value.kind(), wanted.kind);
+                self.notes.fault(&place, message, way_out(key, wanted.example));
                 None
             }
         }
     }
 
-    pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
-        self.read(key, "a string", |value| match value {
+    /// A string; `example` is one where the key has none of its own.
+    pub(super) fn string_like(
+        &self,
+        key: &'static str,
+        example: &'static str,
+    ) -> Option<At<String>> {
+        self.read(key, Wanted { kind: "a string", example }, |value| match value {
             Value::String(text) => Some(text.clone()),
             _ => None,
         })
     }
 
+    pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
+        self.string_like(key, "\"…\"")
+    }
+
     pub(super) fn bool(&self, key: &'static str) -> Option<bool> {
-        let read = self.read(key, "true or false", |value| match value {
+        let wanted = Wanted { kind: "true or false", example: "true" };
+        let read = self.read(key, wanted, |value| match value {
             Value::Bool(truth) => Some(*truth),
             _ => None,
         });
@@ -112,12 +122,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&self, key: &'static str) -> Option<At<f64>> {
-        self.read(key, "a number", number)
+        self.read(key, Wanted { kind: "a number", example: "1.5" }, number)
     }
 
     /// A whole number between two bounds.
     pub(super) fn whole(&self, key: &'static str, least: u64, most: u64) -> Option<At<u64>> {
-        let read = self.read(key, "a whole number", |value| match value {
+        let wanted = Wanted { kind: "a whole number", example: "10" };
+        let read = self.read(key, wanted, |value| match value {
             Value::Integer(number) => Some(*number),
             _ => None,
         })?;
@@ -131,12 +142,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text that is parsed further.
+    /// A text that is parsed further; `example` is one where the key has none of its own.
     pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
         &self,
         key: &'static str,
+        example: &'static str,
     ) -> Option<At<T>> {
-        let text = self.string(key)?;
+        let text = self.string_like(key, example)?;
         match text.value.parse() {
             Ok(value) => Some(At { value, place: text.place }),
             Err(error) => {
@@ -147,11 +159,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bytes(&self, key: &'static str) -> Option<At<Bytes>> {
-        self.parsed(key)
+        self.parsed(key, "\"64MiB\"")
     }
 
     pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
-        let text = self.string(key)?;
+        let text = self.string_like(key, "\"10s\"")?;
         match parse_duration(&text.value) {
             Ok(value) if value > LONGEST => {
                 let message = format!("`{key}` is longer than a year");
@@ -190,7 +202,7 @@ impl<'a> Reader<'a> {
                 Value::String(text) => found.push(text.clone()),
                 other => {
                     let message = format!("`{key}` holds {}, not a string", other.kind());
-                    self.notes.fault(&node.place, message, "");
+                    self.notes.fault(&node.place, message, way_out(key, "[\"…\", \"…\"]"));
                 }
             }
         }
@@ -210,6 +222,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether every key was asked for; those that weren't will be told of.
+    pub(super) fn knows_all(&self) -> bool {
+        let asked = self.asked.borrow();
+        self.entries.iter().all(|entry| asked.contains(&entry.key.as_str()))
+    }
+
     /// Notes every key that was never asked for.
     pub(super) fn finish(self) {
         let mut asked = self.asked.into_inner();
@@ -220,6 +238,27 @@ impl<'a> Reader<'a> {
             self.notes.fault(&entry.place, message, nearest(&entry.key, &asked));
         }
     }
+}
+
+/// What a value is to be, for faults.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    kind: &'static str,
+    /// How such a value is written.
+    example: &'static str,
+}
+
+/// How a key is written: by an example of its own, or else by one of its kind.
+fn way_out(key: &str, example: &str) -> String {
+    let example = match key {
+        "get" | "post" | "put" | "patch" | "delete" | "head" | "options" => "\"/path\"",
+        "jitter" => "0.2",
+        "port" => "8080",
+        "replay" | "sizes-from" => "\"access.log\"",
+        "think" => "\"1s..3s\"",
+        _ => example,
+    };
+    format!("write `{key} = {example}`")
 }
 
 /// A number, whole or not.

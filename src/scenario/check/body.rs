@@ -11,6 +11,9 @@ use crate::units::Bytes;
 /// Most parsers refuse JSON that is nested deeper.
 const DEPTH_MAX: u64 = 120;
 
+/// How a speed is written.
+const SPEED: &str = "\"64KiB/s\"";
+
 /// A step's body, and how the request is sent: `gzip`, `chunked` and `rate` in `body`; `drain` and
 /// `timeout` beside it. `request` is the step's method and path.
 pub(super) fn body(
@@ -20,7 +23,7 @@ pub(super) fn body(
     context: &Context<'_>,
 ) -> (Body, Transfer) {
     let mut transfer = Transfer {
-        drain_rate: table.string("drain").and_then(|at| byte_rate(&at, context)),
+        drain_rate: table.string_like("drain", SPEED).and_then(|at| byte_rate(&at, context)),
         timeout: table.duration("timeout").map(|at| at.value),
         ..Transfer::default()
     };
@@ -30,7 +33,7 @@ pub(super) fn body(
     let Some(body) = table.table("body") else { return (Body::Empty, transfer) };
     transfer.gzip = body.bool("gzip").unwrap_or(false);
     transfer.chunked = body.bool("chunked").unwrap_or(false);
-    transfer.upload_rate = body.string("rate").and_then(|at| byte_rate(&at, context));
+    transfer.upload_rate = body.string_like("rate", SPEED).and_then(|at| byte_rate(&at, context));
     let content = content(&body, request, names, context).unwrap_or(Body::Empty);
     body.finish();
     (content, transfer)
