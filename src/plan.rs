@@ -60,4 +60,6 @@ pub struct Plan {
     pub keep_raw: bool,
     /// Bounds on what the harness itself uses.
     pub budget: Budget,
+    /// What the reader of the report should know of the scenario.
+    pub notes: Vec<String>,
 }

@@ -65,6 +65,8 @@ pub struct Scenario {
     pub constants: Constants,
     /// Threshold rules as written.
     pub thresholds: Vec<Threshold>,
+    /// What is worth knowing of it without being a fault.
+    pub notes: Vec<String>,
     /// The texts that places refer to.
     pub sources: Sources,
 }

@@ -628,6 +628,10 @@ fn logs_that_can_not_be_used_are_told() {
     std::fs::write(directory.path().join("empty.log"), "").unwrap();
     let untimed = "{\"method\":\"GET\",\"path\":\"/\"}\n";
     std::fs::write(directory.path().join("untimed.log"), untimed).unwrap();
+    std::fs::write(directory.path().join("mostly.log"), format!("a\n\nb\n{common}")).unwrap();
+    let timed = "{\"time\":\"2026-03-01T10:00:00Z\",\"method\":\"GET\",\"path\":\"/\"}\n";
+    let half_timed = format!("{untimed}{timed}{untimed}");
+    std::fs::write(directory.path().join("half-timed.log"), half_timed).unwrap();
     let told = |scenario: &str| {
         let text = format!("{TARGET}{scenario}");
         let path = directory.path().join("highwater.toml");
@@ -649,10 +653,37 @@ fn logs_that_can_not_be_used_are_told() {
         (replay("{ speed = 2 }"), "has no `file`"),
         (replay("{ file = \"common.log\", speed = 0 }"), "not between 0.001 and 1000"),
         (replay("\"common.log\"\nrate = 5"), "paced by its log"),
+        (replay("{ file = \"common.log\", repeat = true }"), "would never end"),
+        (
+            "[[phase]]\nload = [{ replay = \"common.log\", for = \"1s\" }]\n".to_owned(),
+            "give the phase the `for`",
+        ),
+        (
+            replay("\"mostly.log\""),
+            "2 of 3 lines can't be read; the first is line 1: it has no time",
+        ),
+        (body("mostly.log"), "2 of 3 lines can't be read"),
+        (replay("\"half-timed.log\""), "2 of 3 requests tell no time"),
     ] {
         let told = told(&scenario);
         assert!(told.contains(said), "`{said}` is not in:\n{told}");
     }
+}
+
+#[test]
+fn what_is_left_out_of_a_log_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let untimed = "{\"method\":\"GET\",\"path\":\"/\"}\n";
+    std::fs::write(directory.path().join("a.log"), format!("{}{{}}\n{untimed}", json_log()))
+        .unwrap();
+    let step = "[[scenario.step]]\npost = \"/items/7\"\nbody = { sizes-from = \"a.log\" }\n";
+    let plan = plan(directory.path(), &format!("[[scenario]]\n{step}{step}"));
+    let skipped = "`a.log`: 1 of 52 lines can't be read; the first is line 51: it has no method \
+                   under a known name; they are left out";
+    assert_eq!(plan.notes, [skipped]);
+    let plan = self::plan(directory.path(), "[[phase]]\nreplay = \"a.log\"\n");
+    let untimed = "`a.log`: 1 of 51 requests tell no time; they are left out";
+    assert_eq!(plan.notes, [skipped, untimed]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -152,7 +152,7 @@ pub(super) type SharedProgress = Arc<Mutex<Progress>>;
 
 /// Builds, runs and records; clears everything away whatever happens.
 async fn record_run(
-    plan: Plan,
+    mut plan: Plan,
     common: &Common,
     directory: RunDirectory,
     startup_only: bool,
@@ -173,6 +173,7 @@ async fn record_run(
             return Err(session_fault(&error));
         }
     };
+    let notes = [std::mem::take(&mut plan.notes), notes].concat();
     let runtime = Arc::new(runtime);
     let progress = progress_of(plan.outline(), &common.output);
     let work = {

@@ -132,6 +132,7 @@ pub(super) fn scenario(
         restarts,
         constants: context.constants.into_inner(),
         thresholds,
+        notes: notes.remarks(),
         sources: Sources::default(),
     })
 }

@@ -88,6 +88,7 @@ impl Scenario {
             phases: phases(target.length),
             constants: Constants::default(),
             thresholds: Vec::new(),
+            notes: Vec::new(),
             sources: Sources::default(),
         }
     }

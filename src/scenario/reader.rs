@@ -12,17 +12,33 @@ use crate::units::{Bytes, parse_duration};
 /// The longest time that a scenario may name: sums of times then never overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Takes faults as they are found.
+/// Takes faults as they are found, and what is worth knowing without being one.
 #[derive(Debug, Default)]
-pub(super) struct Notes(RefCell<Vec<Fault>>);
+pub(super) struct Notes {
+    faults: RefCell<Vec<Fault>>,
+    remarks: RefCell<Vec<String>>,
+}
 
 impl Notes {
     pub(super) fn fault(&self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
-        self.0.borrow_mut().push(Fault::at(place, message, help));
+        self.faults.borrow_mut().push(Fault::at(place, message, help));
+    }
+
+    /// Takes a remark; the same again says nothing new.
+    pub(super) fn remark(&self, text: String) {
+        let mut remarks = self.remarks.borrow_mut();
+        if !remarks.contains(&text) {
+            remarks.push(text);
+        }
+    }
+
+    /// The remarks so far.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        self.remarks.borrow().clone()
     }
 
     pub(super) fn into_faults(self) -> Vec<Fault> {
-        self.0.into_inner()
+        self.faults.into_inner()
     }
 }
 
