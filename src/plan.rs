@@ -35,7 +35,7 @@ pub use watch::{WATCH_PHASE, WatchPlan};
 pub use crate::scenario::{
     Arrivals, Capture, Check, Constants, CustomKind, CustomMetric, Extract, Feed, FeedOrder, Gives,
     Iterations, MetricName, Replay, Replayed, Reply, Shape, ShapeKind, Test, Think, Transfer,
-    Wanted, Words, is_template,
+    Wanted, Words, is_template, templating,
 };
 
 /// Everything that one run will do.
@@ -63,4 +63,6 @@ pub struct Plan {
     pub keep_raw: bool,
     /// Bounds on what the harness itself uses.
     pub budget: Budget,
+    /// What the reader of the report should know of the scenario.
+    pub notes: Vec<String>,
 }

@@ -8,12 +8,14 @@
 mod check;
 mod fault;
 mod flow;
+mod header;
 mod load;
 mod pace;
 mod pattern;
 mod quick;
 mod reader;
 mod replay;
+mod templating;
 mod tree;
 mod words;
 
@@ -26,11 +28,13 @@ pub use flow::{
     Body, Capture, Check, Constants, Extract, Feed, FeedOrder, Flow, Part, PartContent, Reply,
     Shape, ShapeKind, Step, Test, Transfer, Wanted, is_template,
 };
+pub use header::unsendable;
 pub use load::{Overrides, load, parse};
 pub use pace::{Arrivals, Iterations, Think};
 pub use pattern::Pattern;
 pub use quick::{QuickSource, QuickTarget};
 pub use replay::{Replay, Replayed};
+pub use templating::templating;
 pub use tree::Place;
 pub use words::{CustomKind, CustomMetric, Gives, MetricName, Words};
 
@@ -65,6 +69,8 @@ pub struct Scenario {
     pub thresholds: Vec<Threshold>,
     /// Words of its own that rules may use.
     pub words: Words,
+    /// What is worth knowing of it without being a fault.
+    pub notes: Vec<String>,
     /// The texts that places refer to.
     pub sources: Sources,
 }

@@ -204,6 +204,8 @@ fn bad_use_is_told_and_sends_nothing() {
         (vec!["-z", "0s", &url], 2, "sends nothing"),
         (vec!["-D", "/dev/zero", &url], 2, "it is too large"),
         (vec!["-H", "Content-Length: 7", &url], 2, "goes by the body"),
+        (vec!["-H", "Upgrade: websocket", &url], 2, "plain HTTP/1.1"),
+        (vec!["-H", "Connection: upgrade", &url], 2, "write `close` or `keep-alive`"),
         (vec!["--threshold", "memory: max<1MiB", &url], 2, "memory is not sampled"),
         (vec!["--threshold", "http_reqs", &url], 2, "no `:` after the metric"),
         (vec![], 2, "required arguments"),

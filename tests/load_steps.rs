@@ -414,6 +414,18 @@ async fn what_can_not_be_captured_or_made_is_a_counted_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_whose_templates_fail_take_breath() {
+    let dividing = "[[scenario]]\n[[scenario.step]]\nget = \"/{{ 1 // (iteration * 0) }}\"\n\
+                    [[phase]]\nusers = 2\nfor = \"500ms\"\n";
+    let (outcome, notes) = run(dividing).await;
+    // A pause is 10 ms at least, and 100 ms at most.
+    let failed = outcome.errors[&ErrorKind::Template];
+    assert!((8..=102).contains(&failed), "{outcome:?}");
+    assert_eq!((outcome.counts.failed, outcome.counts.sent), (failed, 0));
+    assert!(notes.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_every_kind_arrive_as_meant() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
@@ -571,7 +583,7 @@ fn faults_of_metrics_and_tags_are_told() {
         ("metrics = { a = { counter = 1, min = 2 } }", "always the same"),
         ("metrics = { a = { rate = \"status\", bigger = 2 } }", "unknown key `bigger`"),
         ("tags = { status = \"x\" }", "a tag can't be called `status`"),
-        ("tags = { team = [\"x\"] }", "the tag `team` is a list"),
+        ("tags = { team = [\"x\"] }", "`team` in `tags` is a list"),
         ("tags = { team = \"a,b\" }", "can't be `a,b`"),
         (
             "tags = { team = \"shop\" }\n[thresholds]\n\"http_reqs{team:ship}\" = \"count>1\"",
@@ -605,6 +617,8 @@ fn faults_of_steps_name_the_place_and_the_way_out() {
         ("get = \"/\"\nexpect = { json = { \"$.a\" = { bigger = 1 } } }", "`bigger` is no test"),
         ("get = \"/{{ env('HIGHWATER_NEVER_SET') }}\"", "is not set"),
         ("get = \"/{{ file('nowhere.txt') }}\"", "failed to read the file `nowhere.txt`"),
+        ("get = \"/{{ 1 / 0 }}\"", "fails each time"),
+        ("get = \"{{ 'orders' }}\"", "the template `{{ 'orders' }}` gives no path"),
     ];
     for (step, wanted) in cases {
         let said = told(step);
@@ -696,6 +710,10 @@ fn logs_that_can_not_be_used_are_told() {
     std::fs::write(directory.path().join("empty.log"), "").unwrap();
     let untimed = "{\"method\":\"GET\",\"path\":\"/\"}\n";
     std::fs::write(directory.path().join("untimed.log"), untimed).unwrap();
+    std::fs::write(directory.path().join("mostly.log"), format!("a\n\nb\n{common}")).unwrap();
+    let timed = "{\"time\":\"2026-03-01T10:00:00Z\",\"method\":\"GET\",\"path\":\"/\"}\n";
+    let half_timed = format!("{untimed}{timed}{untimed}");
+    std::fs::write(directory.path().join("half-timed.log"), half_timed).unwrap();
     let told = |scenario: &str| {
         let text = format!("{TARGET}{scenario}");
         let path = directory.path().join("highwater.toml");
@@ -717,10 +735,37 @@ fn logs_that_can_not_be_used_are_told() {
         (replay("{ speed = 2 }"), "has no `file`"),
         (replay("{ file = \"common.log\", speed = 0 }"), "not between 0.001 and 1000"),
         (replay("\"common.log\"\nrate = 5"), "paced by its log"),
+        (replay("{ file = \"common.log\", repeat = true }"), "would never end"),
+        (
+            "[[phase]]\nload = [{ replay = \"common.log\", for = \"1s\" }]\n".to_owned(),
+            "give the phase the `for`",
+        ),
+        (
+            replay("\"mostly.log\""),
+            "2 of 3 lines can't be read; the first is line 1: it has no time",
+        ),
+        (body("mostly.log"), "2 of 3 lines can't be read"),
+        (replay("\"half-timed.log\""), "2 of 3 requests tell no time"),
     ] {
         let told = told(&scenario);
         assert!(told.contains(said), "`{said}` is not in:\n{told}");
     }
+}
+
+#[test]
+fn what_is_left_out_of_a_log_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let untimed = "{\"method\":\"GET\",\"path\":\"/\"}\n";
+    std::fs::write(directory.path().join("a.log"), format!("{}{{}}\n{untimed}", json_log()))
+        .unwrap();
+    let step = "[[scenario.step]]\npost = \"/items/7\"\nbody = { sizes-from = \"a.log\" }\n";
+    let plan = plan(directory.path(), &format!("[[scenario]]\n{step}{step}"));
+    let skipped = "`a.log`: 1 of 52 lines can't be read; the first is line 51: it has no method \
+                   under a known name; they are left out";
+    assert_eq!(plan.notes, [skipped]);
+    let plan = self::plan(directory.path(), "[[phase]]\nreplay = \"a.log\"\n");
+    let untimed = "`a.log`: 1 of 51 requests tell no time; they are left out";
+    assert_eq!(plan.notes, [skipped, untimed]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -391,7 +391,9 @@ fn a_pattern_needs_to_know_the_peak() {
     bench.scenario(&["steady"], PATTERNED);
     let ended = bench.run(&["run", "--pattern", "spike", "--out", "out"]);
     ended.expect_code(2);
-    assert!(ended.stderr.contains("--expected 200/s"), "{}", ended.stderr);
+    let (shown, fault) = ended.stderr.split_once("`100%` of what?").expect("a fault");
+    assert!(shown.contains("stands for:\n\n[[phase]]\nname = \"spike\""), "{}", ended.stderr);
+    assert!(fault.contains("--expected 200/s"), "{}", ended.stderr);
     let ended = bench.run(&["run", "--pattern", "spoke"]);
     ended.expect_code(2);
     assert!(ended.stderr.contains("no pattern is called `spoke`"), "{}", ended.stderr);

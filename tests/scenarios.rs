@@ -61,6 +61,13 @@ fn a_fault_shows_its_line_and_the_way_out() {
     "#);
 }
 
+/// Sees to it that a mistake is told in these words.
+fn expect_told(rest: &str, expected: &str) {
+    let rendered = faults(&with_target(rest));
+    let flat = rendered.replace("\n  │ ", " ").replace("\n    ", " ");
+    assert!(flat.contains(expected), "`{expected}` is not in:\n{rendered}\nfor:\n{rest}");
+}
+
 #[test]
 fn each_mistake_is_told() {
     let phase = |pace: &str| format!("{STEP}[[phase]]\nname = \"p\"\nfor = \"1s\"\n{pace}\n");
@@ -110,7 +117,6 @@ fn each_mistake_is_told() {
             "is not over when its load is",
         ),
         (phase("users = 5\niterations = { all = 5 }"), "`iterations` has no `each`"),
-        (step("think = { mean = \"1s\", pace = \"1s\" }"), "`think` says no pause"),
         (step("think = { median = \"1s\", sigma = -1 }"), "`sigma` is not between"),
         (target("base = \"debian\""), "`base` goes with"),
         (target("tmpfs = [\"scratch\"]"), "no absolute path"),
@@ -138,9 +144,45 @@ fn each_mistake_is_told() {
         ("[sampling]\ntick = \"1s\"".to_owned(), "not between"),
         ("[sampling".to_owned(), "×"),
     ] {
-        let rendered = faults(&with_target(&rest));
-        let flat = rendered.replace("\n  │ ", " ").replace("\n    ", " ");
-        assert!(flat.contains(expected), "`{expected}` is not in:\n{rendered}\nfor:\n{rest}");
+        expect_told(&rest, expected);
+    }
+}
+
+#[test]
+fn each_mistake_of_pacing_and_sending_is_told() {
+    let phase = |pace: &str| format!("{STEP}[[phase]]\nname = \"p\"\nfor = \"1s\"\n{pace}\n");
+    let step = |keys: &str| format!("{STEP}{keys}\n");
+    for (rest, expected) in [
+        (
+            step("think = { mean = \"1s\", pace = \"1s\" }"),
+            "several of `mean`, `median` and `pace`",
+        ),
+        (step("think = {}"), "`think` says no pause"),
+        (step("think = { mean = \"0s\" }"), "a `mean` of no time is no pause"),
+        (step("think = { mean = \"1s\", sigma = 1 }"), "`sigma` goes with `median`"),
+        (step("think = { pace = \"1s\", max = \"2s\" }"), "`max` goes with"),
+        (phase("rate = 5\nburst = { on = \"0s\", off = \"1s\" }"), "not with a `burst`"),
+        (
+            phase("rate = 5\nburst = { every = \"0s\", size = 1 }"),
+            "`every` of a `burst` is no time",
+        ),
+        (phase("rate = 5\non = \"0s\"\noff = \"1s\""), "`on` for no time sends nothing"),
+        (
+            phase("users = 5\nsurge = { to = 50, at = \"1s\", for = \"1s\" }"),
+            "`surge` goes with one `rate`",
+        ),
+        (phase("users = 5\non = \"1s\"\noff = \"1s\""), "`on` and `off` go with one `rate`"),
+        (phase("surge = { to = 50, at = \"1s\", for = \"1s\" }"), "`surge` goes with one `rate`"),
+        (phase("users = 0"), "a load of no users does nothing"),
+        (phase("users = { from = 0, to = 0 }"), "a load of no users does nothing"),
+        (step("headers = { Content-Length = \"7\" }"), "it goes by the body"),
+        (step("headers = { transfer-encoding = \"chunked\" }"), "`chunked = true` in `body`"),
+        (step("headers = { connection = \"upgrade\" }"), "write `close` or `keep-alive`"),
+        (step("headers = { x = \"{{ 'a\\\\nb' }}\" }"), "gives no line of text"),
+        (step("think = \"1s\"\nquery = { q = \"{{ 1 / 0 }}\" }"), "fails each time"),
+        (step("query = { q = \"{{ user|upcase }}\" }"), "filter upcase is unknown"),
+    ] {
+        expect_told(&rest, expected);
     }
 }
 
@@ -175,6 +217,53 @@ fn loads_are_shaped_as_written() {
         each,
         LoadModel::Closed { iterations: Some(highwater::plan::Iterations::Each(4)), .. }
     ));
+}
+
+#[test]
+fn what_is_of_the_wrong_kind_is_told_with_the_way_out() {
+    let phase = |keys: &str| format!("{STEP}[[phase]]\nname = \"p\"\nfor = \"1s\"\n{keys}\n");
+    let step = |keys: &str| format!("{STEP}{keys}\n");
+    for (rest, way_out) in [
+        ("[traffic]\nexpected = 200".to_owned(), "write `expected = \"200/s\"`"),
+        (phase("rate = 5\narrivals = 5"), "`poisson`"),
+        (phase("rate = 5\narrivals = { pareto = \"x\" }"), "write `pareto = 1.5`"),
+        (phase("replay = 5"), "write `replay = \"access.log\"`"),
+        (phase("users = 1\niterations = \"x\""), "write `iterations = 10`"),
+        (phase("stop-early = \"yes\""), "write `stop-early = true`"),
+        (phase("tags = [1]"), "write `tags = [\"…\", \"…\"]`"),
+        (step("think = 5"), "write `think = \"1s..3s\"`"),
+        (step("body = { sizes-from = 5 }"), "write `sizes-from = \"access.log\"`"),
+        (step("drain = 5"), "write `drain = \"64KiB/s\"`"),
+        (step("timeout = 5"), "write `timeout = \"10s\"`"),
+    ] {
+        let rendered = faults(&with_target(&rest));
+        assert!(rendered.contains(way_out), "`{way_out}` is not in:\n{rendered}");
+        assert!(!rendered.contains("faults; nothing was run"), "told twice:\n{rendered}");
+    }
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_no_other() {
+    let templated = "[[scenario]]\nname = \"a\"\nfeed = \"none.csv\"\n\
+                     [[scenario.step]]\nget = \"/{{ column }}\"\n";
+    let captured = "[[scenario]]\n[[scenario.step]]\nget = \"/\"\ncapture = { v = \"jso:$.v\" }\n\
+                    [[scenario.step]]\nget = \"/{{ v }}\"\n";
+    let iterated = "[[phase]]\nusers = 5\niterations = \"many\"\n";
+    for (rest, told) in [
+        (templated.to_owned(), "failed to read the feed"),
+        (templated.replace("\"none.csv\"", "{ file = 5 }"), "`file` is a whole number"),
+        (captured.to_owned(), "`jso:$.v`"),
+        (format!("{STEP}{iterated}"), "`iterations` is a string"),
+        (
+            format!("{STEP}[[phase]]\nfor = \"1s\"\nburst = {{ every = \"1s\", size = 0 }}\n"),
+            "`size` is 0",
+        ),
+        (format!("{STEP}{}", iterated.replace("\"many\"", "0")), "`iterations` is 0"),
+    ] {
+        let rendered = faults(&with_target(&rest));
+        assert!(rendered.contains(told), "`{told}` is not in:\n{rendered}");
+        assert!(!rendered.contains("faults; nothing was run"), "told twice:\n{rendered}");
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ use crate::plan::{
 };
 use crate::record::{Header, Recorder, RunDirectory};
 use crate::runtime::bare_host_facts;
+use crate::scenario::unsendable;
 use crate::session::{LoadRun, StopSignal};
 
 /// How many requests there are where nothing says, as in hey.
@@ -41,8 +42,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the target may take to accept the first connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// Headers that say where a body ends.
-const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 /// The largest body.
 const BODY_BYTES_MAX: u64 = 256 << 20;
 
@@ -298,11 +297,9 @@ fn headers(options: &Load, url: &Url, has_body: bool) -> Result<Vec<(String, Str
     let mut headers = Vec::new();
     for line in &options.header {
         let pair = line.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
-        if let Some((name, _)) = pair
-            && FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing))
-        {
-            let text = format!("`{name}` is not for you to say: it goes by the body");
-            return Err(Fault::plain(Exit::BadUse, &text, "leave the header out"));
+        let refused = pair.and_then(|(name, value)| unsendable(name, value));
+        if let Some((text, help)) = refused {
+            return Err(Fault::plain(Exit::BadUse, &text, help));
         }
         match pair {
             Some((name, value))

@@ -33,15 +33,16 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
         skip: options.skip.clone(),
         pattern: options.pattern,
     };
-    let plan = match quick_target(&options.quick) {
-        Some(quick) => quick_plan(quick, options).map_err(|faults| faulty(&faults))?,
-        None => load(options.file.as_deref(), &overrides)?,
-    };
+    // First, for faults may be about its text.
     if let Some(pattern) = options.pattern
         && !options.common.output.quiet
     {
         eprintln!("--pattern {pattern} stands for:\n\n{}", pattern.text());
     }
+    let plan = match quick_target(&options.quick) {
+        Some(quick) => quick_plan(quick, options).map_err(|faults| faulty(&faults))?,
+        None => load(options.file.as_deref(), &overrides)?,
+    };
     let plan = allowing(plan, &options.common);
     execute(plan, &options.common, false, options.deadline)
 }
@@ -151,7 +152,7 @@ pub(super) type SharedProgress = Arc<Mutex<Progress>>;
 
 /// Builds, runs and records; clears everything away whatever happens.
 async fn record_run(
-    plan: Plan,
+    mut plan: Plan,
     common: &Common,
     directory: RunDirectory,
     startup_only: bool,
@@ -172,6 +173,7 @@ async fn record_run(
             return Err(session_fault(&error));
         }
     };
+    let notes = [std::mem::take(&mut plan.notes), notes].concat();
     let runtime = Arc::new(runtime);
     let progress = progress_of(plan.outline(), &common.output);
     let work = {

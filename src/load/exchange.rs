@@ -82,8 +82,9 @@ pub(super) enum Outcome {
     Good,
     /// There was an answer, or too long none.
     Failed,
-    /// The target can't be reached or breaks connections: trying again at once would spin.
-    Unreachable,
+    /// The target can't be reached or breaks connections, or there was nothing that could be sent:
+    /// trying again at once would spin.
+    Futile,
 }
 
 /// What is known of a request under way.
@@ -145,7 +146,7 @@ impl Shop {
         let now = self.clock.now();
         let end = Ended { error: Some(ErrorKind::Template), ..Ended::at(now) };
         self.count(key, due, &Progress::default(), end);
-        Outcome::Failed
+        Outcome::Futile
     }
 
     /// Makes an admitted request, reads its answer and counts how it ends.
@@ -274,7 +275,7 @@ impl Shop {
             }
             Failure::Cut(Cut::Abandoned) => (ErrorKind::Unfinished, Outcome::Failed),
             Failure::Cut(Cut::Timeout) => (ErrorKind::Timeout, Outcome::Failed),
-            Failure::Error(kind) => (kind, Outcome::Unreachable),
+            Failure::Error(kind) => (kind, Outcome::Futile),
         };
         let end = Ended { error: Some(error), ..Ended::at(self.clock.now()) };
         self.count(order.key, order.due, progress, end);

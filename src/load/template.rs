@@ -6,13 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use minijinja::value::{Object, Serde, Value};
-use minijinja::{Environment, Error as TemplateError, ErrorKind, UndefinedBehavior};
+use minijinja::{Environment, Error as TemplateError, ErrorKind};
 
 use crate::load::draw::Draw;
-use crate::plan::{Constants, Feed};
-
-/// What one rendering may do, in the engine's own steps, so that no template runs for ever.
-const FUEL: u64 = 1_000_000;
+use crate::plan::{Constants, Feed, templating};
 
 /// Numbers that `sequence()` has given out, over all workers.
 pub(super) type Sequences = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -40,12 +37,7 @@ pub(super) struct Template(String);
 impl Templates {
     pub(super) fn new(constants: &Constants, sequences: Sequences) -> Self {
         let chance = Arc::new(AtomicU64::new(0));
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        // Texts are JSON, paths and headers, never HTML: nothing is to be escaped behind the
-        // writer's back.
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_fuel(Some(FUEL));
+        let mut environment = templating(constants);
         add_chance(&mut environment, &chance);
         environment.add_function("now", |format: Option<String>| now(format.as_deref()));
         environment.add_function("sequence", move |name: Option<String>| {
@@ -54,10 +46,6 @@ impl Templates {
             *next += 1;
             *next
         });
-        let Constants { env, files } = constants.clone();
-        environment.add_function("env", move |name: String| given(env.get(&name), "env", &name));
-        environment
-            .add_function("file", move |name: String| given(files.get(&name), "file", &name));
         Self { environment, chance, count: 0 }
     }
 
@@ -136,15 +124,6 @@ fn now(format: Option<&str>) -> Result<Value, TemplateError> {
             text.map(Value::from).map_err(|error| refused(error.to_string()))
         }
     }
-}
-
-fn given(
-    found: Option<&(impl AsRef<str> + ?Sized)>,
-    kind: &str,
-    name: &str,
-) -> Result<String, TemplateError> {
-    let missing = || refused(format!("{kind}({name:?}) must be written out in the scenario"));
-    found.map(|text| text.as_ref().to_owned()).ok_or_else(missing)
 }
 
 fn refused(why: String) -> TemplateError {

@@ -22,7 +22,8 @@ use crate::plan::{Iterations, UserCurve};
 
 /// How often the number of users is looked at.
 const USERS_EVERY: Duration = Duration::from_millis(10);
-/// How long a user waits after a connection was refused or broken, at least and at most.
+/// How long a user waits after a connection was refused or broken, or a request could not be made,
+/// at least and at most.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
 /// Lets users go who waited for a next phase: their last steps, counted in `phase`.
@@ -255,7 +256,7 @@ impl Users {
             if scenario.is_templated {
                 steps.session.values_mut().iteration = run;
             }
-            if steps.iteration(scenario).await == Outcome::Unreachable {
+            if steps.iteration(scenario).await == Outcome::Futile {
                 let [least, most] = BACK_OFF;
                 self.pause(draw.between(least, most)).await;
             }

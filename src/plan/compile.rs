@@ -58,6 +58,7 @@ impl Plan {
             on_oom: if scenario.restarts { OnOom::Restart } else { OnOom::Stop },
             keep_raw: false,
             budget: Budget::default(),
+            notes: scenario.notes.clone(),
         })
     }
 

@@ -79,7 +79,7 @@ pub(super) fn scenario(
     let traffic_table = root.table("traffic");
     // An unreadable one is noted, and stands for something: it is not missing.
     let expected = traffic_table.as_ref().and_then(|table| {
-        let read = table.parsed::<Rate>("expected").map(|at| at.value);
+        let read = table.parsed::<Rate>("expected", "\"200/s\"").map(|at| at.value);
         read.or_else(|| table.has("expected").then(Rate::default))
     });
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -143,6 +143,7 @@ pub(super) fn scenario(
         constants: context.constants.into_inner(),
         thresholds,
         words: context.words.into_inner(),
+        notes: notes.remarks(),
         sources: Sources::default(),
     })
 }

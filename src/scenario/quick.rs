@@ -90,6 +90,7 @@ impl Scenario {
             constants: Constants::default(),
             words: Words::default(),
             thresholds: Vec::new(),
+            notes: Vec::new(),
             sources: Sources::default(),
         }
     }

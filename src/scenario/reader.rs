@@ -12,17 +12,33 @@ use crate::units::{Bytes, parse_duration};
 /// The longest time that a scenario may name: sums of times then never overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Takes faults as they are found.
+/// Takes faults as they are found, and what is worth knowing without being one.
 #[derive(Debug, Default)]
-pub(super) struct Notes(RefCell<Vec<Fault>>);
+pub(super) struct Notes {
+    faults: RefCell<Vec<Fault>>,
+    remarks: RefCell<Vec<String>>,
+}
 
 impl Notes {
     pub(super) fn fault(&self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
-        self.0.borrow_mut().push(Fault::at(place, message, help));
+        self.faults.borrow_mut().push(Fault::at(place, message, help));
+    }
+
+    /// Takes a remark; the same again says nothing new.
+    pub(super) fn remark(&self, text: String) {
+        let mut remarks = self.remarks.borrow_mut();
+        if !remarks.contains(&text) {
+            remarks.push(text);
+        }
+    }
+
+    /// The remarks so far.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        self.remarks.borrow().clone()
     }
 
     pub(super) fn into_faults(self) -> Vec<Fault> {
-        self.0.into_inner()
+        self.faults.into_inner()
     }
 }
 
@@ -87,7 +103,7 @@ impl<'a> Reader<'a> {
     fn read<T>(
         &self,
         key: &'static str,
-        wanted: &str,
+        wanted: Wanted,
         convert: impl Fn(&Value) -> Option<T>,
     ) -> Option<At<T>> {
         let node = self.node(key)?;
@@ -95,22 +111,32 @@ impl<'a> Reader<'a> {
         match convert(&node.value) {
             Some(value) => Some(At { value, place }),
             None => {
-                let message = format!("`{key}` is {}, not {wanted}", node.value.kind());
-                self.notes.fault(&place, message, "");
+                let message = format!("`{key}` is {}, not {}", node.value.kind(), wanted.kind);
+                self.notes.fault(&place, message, way_out(key, wanted.example));
                 None
             }
         }
     }
 
-    pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
-        self.read(key, "a string", |value| match value {
+    /// A string; `example` is one where the key has none of its own.
+    pub(super) fn string_like(
+        &self,
+        key: &'static str,
+        example: &'static str,
+    ) -> Option<At<String>> {
+        self.read(key, Wanted { kind: "a string", example }, |value| match value {
             Value::String(text) => Some(text.clone()),
             _ => None,
         })
     }
 
+    pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
+        self.string_like(key, "\"…\"")
+    }
+
     pub(super) fn bool(&self, key: &'static str) -> Option<bool> {
-        let read = self.read(key, "true or false", |value| match value {
+        let wanted = Wanted { kind: "true or false", example: "true" };
+        let read = self.read(key, wanted, |value| match value {
             Value::Bool(truth) => Some(*truth),
             _ => None,
         });
@@ -118,12 +144,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&self, key: &'static str) -> Option<At<f64>> {
-        self.read(key, "a number", number)
+        self.read(key, Wanted { kind: "a number", example: "1.5" }, number)
     }
 
     /// A whole number between two bounds.
     pub(super) fn whole(&self, key: &'static str, least: u64, most: u64) -> Option<At<u64>> {
-        let read = self.read(key, "a whole number", |value| match value {
+        let wanted = Wanted { kind: "a whole number", example: "10" };
+        let read = self.read(key, wanted, |value| match value {
             Value::Integer(number) => Some(*number),
             _ => None,
         })?;
@@ -137,12 +164,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text that is parsed further.
+    /// A text that is parsed further; `example` is one where the key has none of its own.
     pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
         &self,
         key: &'static str,
+        example: &'static str,
     ) -> Option<At<T>> {
-        let text = self.string(key)?;
+        let text = self.string_like(key, example)?;
         match text.value.parse() {
             Ok(value) => Some(At { value, place: text.place }),
             Err(error) => {
@@ -153,11 +181,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bytes(&self, key: &'static str) -> Option<At<Bytes>> {
-        self.parsed(key)
+        self.parsed(key, "\"64MiB\"")
     }
 
     pub(super) fn duration(&self, key: &'static str) -> Option<At<Duration>> {
-        let text = self.string(key)?;
+        let text = self.string_like(key, "\"10s\"")?;
         match parse_duration(&text.value) {
             Ok(value) if value > LONGEST => {
                 let message = format!("`{key}` is longer than a year");
@@ -196,7 +224,7 @@ impl<'a> Reader<'a> {
                 Value::String(text) => found.push(text.clone()),
                 other => {
                     let message = format!("`{key}` holds {}, not a string", other.kind());
-                    self.notes.fault(&node.place, message, "");
+                    self.notes.fault(&node.place, message, way_out(key, "[\"…\", \"…\"]"));
                 }
             }
         }
@@ -216,6 +244,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether every key was asked for; those that weren't will be told of.
+    pub(super) fn knows_all(&self) -> bool {
+        let asked = self.asked.borrow();
+        self.entries.iter().all(|entry| asked.contains(&entry.key.as_str()))
+    }
+
+    /// The entries of a table of texts; numbers and truths are taken as they are written.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<(&'a Entry, String)> {
+        let mut found = Vec::new();
+        for entry in self.entries(key) {
+            match &entry.node.value {
+                Value::String(text) => found.push((entry, text.clone())),
+                Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
+                    found.push((entry, entry.node.to_json().to_string()));
+                }
+                other => {
+                    let message = format!("`{}` in `{key}` is {}", entry.key, other.kind());
+                    self.notes.fault(&entry.node.place, message, "write a string or a number");
+                }
+            }
+        }
+        found
+    }
+
     /// Notes every key that was never asked for.
     pub(super) fn finish(self) {
         let mut asked = self.asked.into_inner();
@@ -226,6 +278,27 @@ impl<'a> Reader<'a> {
             self.notes.fault(&entry.place, message, nearest(&entry.key, &asked));
         }
     }
+}
+
+/// What a value is to be, for faults.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    kind: &'static str,
+    /// How such a value is written.
+    example: &'static str,
+}
+
+/// How a key is written: by an example of its own, or else by one of its kind.
+fn way_out(key: &str, example: &str) -> String {
+    let example = match key {
+        "get" | "post" | "put" | "patch" | "delete" | "head" | "options" => "\"/path\"",
+        "jitter" => "0.2",
+        "port" => "8080",
+        "replay" | "sizes-from" => "\"access.log\"",
+        "think" => "\"1s..3s\"",
+        _ => example,
+    };
+    format!("write `{key} = {example}`")
 }
 
 /// A number, whole or not.

@@ -11,6 +11,9 @@ use crate::units::Bytes;
 /// Most parsers refuse JSON that is nested deeper.
 const DEPTH_MAX: u64 = 120;
 
+/// How a speed is written.
+const SPEED: &str = "\"64KiB/s\"";
+
 /// A step's body, and how the request is sent: `gzip`, `chunked` and `rate` in `body`; `drain` and
 /// `timeout` beside it. `request` is the step's method and path.
 pub(super) fn body(
@@ -20,7 +23,7 @@ pub(super) fn body(
     context: &Context<'_>,
 ) -> (Body, Transfer) {
     let mut transfer = Transfer {
-        drain_rate: table.string("drain").and_then(|at| byte_rate(&at, context)),
+        drain_rate: table.string_like("drain", SPEED).and_then(|at| byte_rate(&at, context)),
         timeout: table.duration("timeout").map(|at| at.value),
         ..Transfer::default()
     };
@@ -30,7 +33,7 @@ pub(super) fn body(
     let Some(body) = table.table("body") else { return (Body::Empty, transfer) };
     transfer.gzip = body.bool("gzip").unwrap_or(false);
     transfer.chunked = body.bool("chunked").unwrap_or(false);
-    transfer.upload_rate = body.string("rate").and_then(|at| byte_rate(&at, context));
+    transfer.upload_rate = body.string_like("rate", SPEED).and_then(|at| byte_rate(&at, context));
     let content = content(&body, request, names, context).unwrap_or(Body::Empty);
     body.finish();
     (content, transfer)
@@ -90,25 +93,7 @@ fn byte_rate(at: &At<String>, context: &Context<'_>) -> Option<u64> {
 
 /// `form = { name = "ann", age = 7 }`
 fn form(body: &Reader<'_>, names: &Names, context: &Context<'_>) -> Vec<(String, String)> {
-    let mut fields = Vec::new();
-    for entry in body.entries("form") {
-        let value = match &entry.node.value {
-            Value::String(text) => {
-                templates::check(text, &entry.node.place, names, context);
-                text.clone()
-            }
-            Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
-                entry.node.to_json().to_string()
-            }
-            other => {
-                let message = format!("the field `{}` is {}", entry.key, other.kind());
-                context.notes.fault(&entry.node.place, message, "write a string or a number");
-                continue;
-            }
-        };
-        fields.push((entry.key.clone(), value));
-    }
-    fields
+    templates::checked(body.texts("form"), names, context)
 }
 
 /// `multipart = [ { name = "note", text = "…" }, { name = "photo", file = "a.png", type = "…" } ]`
@@ -156,7 +141,9 @@ fn part(node: &Node, names: &Names, context: &Context<'_>) -> Option<Part> {
 /// Checks the templates in all strings of a literal JSON body.
 fn check_strings(node: &Node, names: &Names, context: &Context<'_>) {
     match &node.value {
-        Value::String(text) => templates::check(text, &node.place, names, context),
+        Value::String(text) => {
+            templates::check(text, &node.place, names, context);
+        }
         Value::Array(items) => items.iter().for_each(|item| check_strings(item, names, context)),
         Value::Table(entries) => {
             for entry in entries {

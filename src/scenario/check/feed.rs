@@ -13,9 +13,18 @@ use crate::scenario::{Feed, FeedOrder};
 /// The largest feed file: its records are kept in memory.
 const FILE_MAX: u64 = 256 << 20;
 
-/// `feed = "users.csv"`, or `{ file, order, when-out }`. Its columns become names.
+/// `feed = "users.csv"`, or `{ file, order, when-out }`. Its columns become names; nobody knows
+/// which, where it can't be read.
 pub(super) fn feed(table: &Reader<'_>, names: &mut Names, context: &Context<'_>) -> Option<Feed> {
     let node = table.node("feed")?;
+    let feed = given(node, names, context);
+    if feed.is_none() {
+        names.add_unreadable();
+    }
+    feed
+}
+
+fn given(node: &Node, names: &mut Names, context: &Context<'_>) -> Option<Feed> {
     let (file, order, again) = match &node.value {
         Value::Table(_) => settings(node, context)?,
         Value::String(text) => (text.clone(), FeedOrder::Sequential, true),
@@ -52,7 +61,7 @@ fn settings(node: &Node, context: &Context<'_>) -> Option<(String, FeedOrder, bo
     let file = table.string("file");
     let order = table.string("order");
     let when_out = table.string("when-out");
-    let place = table.place;
+    let (place, has_file) = (table.place, table.has("file"));
     table.finish();
     let order = match order.as_ref().map(|at| at.value.as_str()) {
         None | Some("sequential") => FeedOrder::Sequential,
@@ -75,11 +84,10 @@ fn settings(node: &Node, context: &Context<'_>) -> Option<(String, FeedOrder, bo
             true
         }
     };
-    let Some(file) = file else {
+    if !has_file {
         context.notes.fault(place, "`feed` names no file", "add `file = \"users.csv\"`");
-        return None;
-    };
-    Some((file.value, order, again))
+    }
+    Some((file?.value, order, again))
 }
 
 type Table = (Vec<String>, Vec<Vec<Json>>);

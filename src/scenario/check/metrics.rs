@@ -19,7 +19,7 @@ fn is_word(name: &str) -> bool {
 /// `tags = { team = "shop" }`, of a scenario or of a step.
 pub(super) fn tags(table: &Reader<'_>, context: &Context<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for entry in table.entries("tags") {
+    for (entry, value) in table.texts("tags") {
         let key = entry.key.as_str();
         if !is_word(key) || context.rules.is_some_and(|rules| rules.is_tag(key)) {
             let message = format!("a tag can't be called `{key}`");
@@ -27,17 +27,6 @@ pub(super) fn tags(table: &Reader<'_>, context: &Context<'_>) -> BTreeMap<String
             context.notes.fault(&entry.place, message, help);
             continue;
         }
-        let value = match &entry.node.value {
-            Value::String(text) => text.clone(),
-            Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
-                entry.node.to_json().to_string()
-            }
-            other => {
-                let message = format!("the tag `{key}` is {}", other.kind());
-                context.notes.fault(&entry.node.place, message, "write a string");
-                continue;
-            }
-        };
         if value.contains([',', '{', '}']) {
             let message = format!("the tag `{key}` can't be `{value}`");
             let help = "a rule has to name it: leave commas and braces out";

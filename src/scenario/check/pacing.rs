@@ -15,48 +15,60 @@ const ARRIVALS_HELP: &str = "write `even`, `poisson`, `pareto`, `lognormal`, `{ 
 /// `"poisson"`, or a heavy tail with its shape: `{ pareto = 1.5 }`.
 pub(super) fn arrivals(table: &Reader<'_>, context: &Context<'_>) -> Arrivals {
     let Some(node) = table.node("arrivals") else { return Arrivals::Even };
-    let found = match &node.value {
+    let message = match &node.value {
         Value::String(text) => match text.as_str() {
-            "even" => Some(Arrivals::Even),
-            "poisson" => Some(Arrivals::Poisson),
-            "pareto" => Some(Arrivals::Pareto(1.5)),
-            "lognormal" => Some(Arrivals::LogNormal(1.5)),
-            other => {
-                let message = format!("`arrivals` can't be `{other}`");
-                context.notes.fault(&node.place, message, ARRIVALS_HELP);
-                return Arrivals::Even;
-            }
+            "even" => return Arrivals::Even,
+            "poisson" => return Arrivals::Poisson,
+            "pareto" => return Arrivals::Pareto(1.5),
+            "lognormal" => return Arrivals::LogNormal(1.5),
+            other => format!("`arrivals` can't be `{other}`"),
         },
-        Value::Table(_) => table.table("arrivals").and_then(|inner| {
-            let (pareto, log_normal) = (inner.number("pareto"), inner.number("lognormal"));
-            inner.finish();
-            heavy_tailed(pareto, log_normal, context)
-        }),
-        _ => None,
+        Value::Table(_) => return heavy_tailed(table, context).unwrap_or(Arrivals::Even),
+        other => format!("`arrivals` is {}, and says no spacing", other.kind()),
     };
-    found.unwrap_or_else(|| {
-        context.notes.fault(&node.place, "`arrivals` says no spacing", ARRIVALS_HELP);
-        Arrivals::Even
-    })
+    context.notes.fault(&node.place, message, ARRIVALS_HELP);
+    Arrivals::Even
 }
 
-fn heavy_tailed(
-    pareto: Option<At<f64>>,
-    log_normal: Option<At<f64>>,
-    context: &Context<'_>,
-) -> Option<Arrivals> {
+/// A distribution of gaps with its shape; none where that can't be told from its keys.
+fn heavy_tailed(table: &Reader<'_>, context: &Context<'_>) -> Option<Arrivals> {
+    let inner = table.table("arrivals")?;
+    let (place, notes) = (inner.place, context.notes);
+    let (pareto, log_normal) = (inner.number("pareto"), inner.number("lognormal"));
+    let given = (inner.has("pareto"), inner.has("lognormal"));
+    // A wrong key may have been meant to say it.
+    let is_lacking = given == (false, false) && inner.knows_all();
+    inner.finish();
+    if is_lacking {
+        notes.fault(place, "`arrivals` says no spacing", ARRIVALS_HELP);
+    }
+    if given == (true, true) {
+        notes.fault(place, "`arrivals` says two spacings", ARRIVALS_HELP);
+        return None;
+    }
     let bounded = |at: &At<f64>, least: f64, most: f64| {
         if !(least..=most).contains(&at.value) {
             let message = format!("{} is not between {least} and {most}", at.value);
-            context.notes.fault(&at.place, message, "1.5 is a heavy tail");
+            notes.fault(&at.place, message, "1.5 is a heavy tail");
         }
         at.value.clamp(least, most)
     };
-    match (pareto, log_normal) {
-        (Some(shape), None) => Some(Arrivals::Pareto(bounded(&shape, 1.05, 10.0))),
-        (None, Some(sigma)) => Some(Arrivals::LogNormal(bounded(&sigma, 0.1, 3.0))),
-        _ => None,
+    let pareto = pareto.map(|shape| Arrivals::Pareto(bounded(&shape, 1.05, 10.0)));
+    pareto.or_else(|| log_normal.map(|sigma| Arrivals::LogNormal(bounded(&sigma, 0.1, 3.0))))
+}
+
+/// Keys that shape a rate.
+const SHAPES: [&str; 3] = ["surge", "on", "off"];
+
+/// Notes what shapes a rate where there is none.
+pub(super) fn needs_rate(table: &Reader<'_>, context: &Context<'_>) {
+    let given: Vec<&str> = SHAPES.into_iter().filter(|key| table.has(key)).collect();
+    if given.is_empty() || table.has("rate") {
+        return;
     }
+    let (named, verb) = (given.join("` and `"), if given.len() == 1 { "goes" } else { "go" });
+    let message = format!("`{named}` {verb} with one `rate`, and this load has none");
+    context.notes.fault(table.place, message, "write `rate = 50` instead of other pacing");
 }
 
 /// A crowd that comes once: up to a higher rate, there for a while, and back.
@@ -76,15 +88,14 @@ pub(super) fn surge(table: &Reader<'_>, context: &Context<'_>) -> Option<Surge> 
     let duration = |key| inner.duration(key).map(|at| at.value);
     let (at, stays) = (duration("at"), duration("for"));
     let (rise, fall) = (duration("rise"), duration("fall"));
-    let place = inner.place;
+    let (place, is_whole) = (inner.place, ["to", "at", "for"].iter().all(|key| inner.has(key)));
     inner.finish();
-    let (Some(to), Some(at), Some(stays)) = (to, at, stays) else {
+    if !is_whole {
         let help = "write `{ to = \"10x\", at = \"30s\", for = \"10s\" }`; `rise` and `fall` too";
         context.notes.fault(place, "a `surge` needs `to`, `at` and `for`", help);
-        return None;
-    };
+    }
     let (rise, fall) = (rise.unwrap_or_default(), fall.unwrap_or_default());
-    Some(Surge { to: to?, at, rise, stays, fall })
+    Some(Surge { to: to??, at: at?, rise, stays: stays?, fall })
 }
 
 impl Surge {
@@ -106,15 +117,17 @@ impl Surge {
 /// `on = "5s"` and `off = "10s"`: how long arrivals come, and how long none do.
 pub(super) fn on_off(table: &Reader<'_>, context: &Context<'_>) -> Option<(Duration, Duration)> {
     let (on, off) = (table.duration("on"), table.duration("off"));
-    match (on, off) {
-        (None, None) => None,
-        (Some(on), Some(off)) if !on.value.is_zero() => Some((on.value, off.value)),
-        _ => {
-            let help = "write `on = \"5s\"` and `off = \"10s\"`";
-            context.notes.fault(table.place, "a load is on and off by turns: say both", help);
-            None
-        }
+    let help = "write `on = \"5s\"` and `off = \"10s\"`";
+    if table.has("on") != table.has("off") {
+        let message = "a load is on and off by turns: say both";
+        context.notes.fault(table.place, message, help);
     }
+    let (on, off) = (on?, off?);
+    if on.value.is_zero() {
+        context.notes.fault(&on.place, "`on` for no time sends nothing", help);
+        return None;
+    }
+    Some((on.value, off.value))
 }
 
 /// A rate that is on and off by turns, as bursts that fill their part of each period.

@@ -14,6 +14,20 @@ const ITERATIONS_WITHIN: Duration = Duration::from_secs(600);
 /// The highest rate: beyond it nothing on one machine keeps up.
 const RATE_MAX: f64 = 1_000_000.0;
 
+/// Keys that have no meaning for a load that is replayed.
+const NOT_OF_REPLAYS: [&str; 10] = [
+    "scenario",
+    "rate",
+    "users",
+    "stages",
+    "burst",
+    "iterations",
+    "arrivals",
+    "surge",
+    "on",
+    "off",
+];
+
 /// Keys that pace a load.
 const PACING: [&str; 6] = ["rate", "users", "stages", "burst", "iterations", "replay"];
 
@@ -47,7 +61,10 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
     let stop_early = table.bool("stop-early").unwrap_or(false);
     let mut loads = Vec::new();
     let listed = table.list("load");
-    let flat = PACING.iter().any(|key| table.has(key));
+    let flat = PACING.iter().filter(|key| table.has(key)).count() > 0;
+    if !flat {
+        pacing::needs_rate(table, context);
+    }
     if flat && !listed.is_empty() {
         let message = format!("the phase `{name}` has a load of its own and a list of loads");
         context.notes.fault(table.place, message, "keep one of them");
@@ -71,6 +88,10 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
         }
         Duration::from_secs(1)
     });
+    if !table.has("for") && !loads.is_empty() && loads.iter().all(repeats) {
+        let message = format!("the phase `{name}` would never end: all its loads `repeat`");
+        context.notes.fault(table.place, message, "add `for = \"10m\"`, or leave `repeat` out");
+    }
     let too_long = |load: &Load| load.start_after + pace_length(&load.pace) > length;
     let is_replay = |load: &Load| matches!(load.pace, Pace::Replay(_));
     if loads.iter().any(|load| too_long(load) && !is_replay(load)) {
@@ -82,6 +103,11 @@ fn phase(table: &Reader<'_>, index: usize, flows: &[Flow], context: &Context<'_>
         context.notes.fault(table.place, message, "add `for = \"30s\"`");
     }
     Phase { name, length, tags, size, stop_early, loads }
+}
+
+/// Whether a load begins anew for as long as its phase lasts.
+const fn repeats(load: &Load) -> bool {
+    matches!(&load.pace, Pace::Replay(replay) if replay.again_after.is_some())
 }
 
 fn pace_length(pace: &Pace) -> Duration {
@@ -109,6 +135,10 @@ fn load(
         context.notes.fault(table.place, message, "lower `start-after`");
     }
     if table.has("replay") {
+        if own.is_some() {
+            let message = "a `replay` lasts as long as its log, or as its phase";
+            context.notes.fault(table.place, message, "give the phase the `for`");
+        }
         return replay(table, start_after, flows.len(), context);
     }
     let left = phase.map(|phase| phase.saturating_sub(start_after));
@@ -127,8 +157,8 @@ fn replay(
     flows: usize,
     context: &Context<'_>,
 ) -> Option<Load> {
-    let keys = ["scenario", "rate", "users", "stages", "burst", "iterations", "arrivals"];
-    if let Some(key) = keys.into_iter().find(|key| table.has(key)) {
+    let others: Vec<&str> = NOT_OF_REPLAYS.into_iter().filter(|key| table.has(key)).collect();
+    if let Some(key) = others.first() {
         let message = format!("a `replay` is paced by its log, and this load has `{key}` too");
         context.notes.fault(table.place, message, "keep one of them; `speed` goes into `replay`");
     }
@@ -161,6 +191,7 @@ fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> 
         let message = "`arrivals` spaces a `rate`, and this load has `users`";
         context.notes.fault(table.place, message, "leave `arrivals` out");
     }
+    pacing::needs_rate(table, context);
     let bursts = bursts(table, context);
     let (rate, users, stages) = (table.node("rate"), table.node("users"), table.list("stages"));
     let given = usize::from(rate.is_some())
@@ -175,7 +206,7 @@ fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> 
         );
         return None;
     }
-    let within = length.or_else(|| iterations.map(|_| ITERATIONS_WITHIN));
+    let within = length.or_else(|| table.has("iterations").then_some(ITERATIONS_WITHIN));
     let needs_length = || {
         if within.is_none() {
             let message = "a load does not say how long it lasts";
@@ -184,11 +215,11 @@ fn pace(table: &Reader<'_>, length: Option<Duration>, context: &Context<'_>) -> 
         within
     };
     let pace = if let Some(users) = users {
-        let (from, to) = users_range(users, context)?;
+        let (from, to) = some_users(users, context)?;
         Pace::Closed { stages: vec![(from, to, needs_length()?)], iterations }
     } else if !stages.is_empty() {
         staged(&stages, iterations, arrivals, bursts.clone(), context)?
-    } else if rate.is_some() || !bursts.is_empty() {
+    } else if rate.is_some() || table.has("burst") {
         let range = rate
             .map_or(Some((Rate::default(), Rate::default())), |node| rate_range(node, context))?;
         let length = needs_length()?;
@@ -227,6 +258,18 @@ fn iterations(table: &Reader<'_>, context: &Context<'_>) -> Option<Iterations> {
     }
     inner.finish();
     each.map(|at| Iterations::Each(at.value))
+}
+
+/// A number of users, or `{ from, to }`, that are not none all the time.
+fn some_users(node: &Node, context: &Context<'_>) -> Option<(u32, u32)> {
+    let range = users_range(node, context)?;
+    if range == (0, 0) {
+        let help = "write how many, such as `users = 20`; only a stage may have 0 of them, and a \
+                    phase without a load is idle";
+        context.notes.fault(&node.place, "a load of no users does nothing", help);
+        return None;
+    }
+    Some(range)
 }
 
 /// A number of users, or `{ from, to }`.
@@ -371,38 +414,60 @@ fn bursts(table: &Reader<'_>, context: &Context<'_>) -> Vec<Burst> {
 
 fn burst(node: &Node, context: &Context<'_>) -> Option<Burst> {
     let table = Reader::new("`burst`", node, context.notes)?;
-    let every = table.length("every");
+    let every = table.duration("every");
     let size = table.whole("size", 1, 1_000_000).map(|at| at.value);
     let rate = table.node("rate").map(|node| rate(node, context));
-    let width = table.duration("width").map(|at| at.value);
-    let jitter = table.number("jitter");
-    let place = table.place;
+    let width = table.duration("width");
+    let jitter = jitter(&table, context);
+    let is_whole = says_burst(&table, context);
     table.finish();
-    let jitter = match jitter {
-        Some(at) if !(0.0..=0.5).contains(&at.value) => {
-            let message = format!("`jitter` is {}, not between 0 and 0.5", at.value);
-            context.notes.fault(
-                &at.place,
-                message,
-                "0.2 lets bursts come up to 20 % of the period off",
-            );
-            return None;
-        }
-        other => other.map_or(0.0, |at| at.value),
-    };
-    let every = every.filter(|every| !every.is_zero());
-    let form = match (size, rate, width) {
-        (Some(size), None, None) => Some(BurstForm::Size(size)),
-        (None, Some(rate), Some(width)) => Some(BurstForm::Rate(rate?, width)),
-        _ => None,
-    };
-    if every.is_none() || form.is_none() {
-        let help = "write `{ every = \"10s\", size = 500 }` or `{ every = \"10s\", rate = 2000, width = \"500ms\" }`";
-        context.notes.fault(
-            place,
-            "a `burst` needs `every`, and `size` or `rate` with `width`",
-            help,
-        );
+    if !is_whole {
+        return None;
     }
-    Some(Burst { every: every?, form: form?, jitter, begins: 0.5 })
+    // What is there and can't be read was told.
+    let every = lasting("every", &every?, context)?;
+    let form = match size {
+        Some(size) => BurstForm::Size(size),
+        None => BurstForm::Rate(rate??, lasting("width", &width?, context)?),
+    };
+    Some(Burst { every, form, jitter: jitter?, begins: 0.5 })
+}
+
+/// Whether a burst has the keys that make one.
+fn says_burst(table: &Reader<'_>, context: &Context<'_>) -> bool {
+    let fault = |message: &str, help: &str| context.notes.fault(table.place, message, help);
+    if table.has("on") | table.has("off") {
+        let help = "write `rate = 50`, `on = \"5s\"` and `off = \"10s\"` without a `burst`";
+        fault("`on` and `off` go with the `rate` of a load, not with a `burst`", help);
+        return false;
+    }
+    let has = ["every", "size", "rate", "width"].map(|key| table.has(key));
+    let is_whole = matches!(has, [true, true, false, false] | [true, false, true, true]);
+    if !is_whole && table.knows_all() {
+        let help = "write `{ every = \"10s\", size = 500 }` or `{ every = \"10s\", rate = 2000, width = \"500ms\" }`";
+        fault("a `burst` needs `every`, and `size` or `rate` with `width`", help);
+    }
+    is_whole
+}
+
+/// By what share of its period a burst may come early or late; none where that can't be.
+fn jitter(table: &Reader<'_>, context: &Context<'_>) -> Option<f64> {
+    let Some(at) = table.number("jitter") else { return Some(0.0) };
+    if (0.0..=0.5).contains(&at.value) {
+        return Some(at.value);
+    }
+    let message = format!("`jitter` is {}, not between 0 and 0.5", at.value);
+    let help = "0.2 lets bursts come up to 20 % of the period off";
+    context.notes.fault(&at.place, message, help);
+    None
+}
+
+/// A length of time that is one.
+fn lasting(key: &str, at: &At<Duration>, context: &Context<'_>) -> Option<Duration> {
+    if at.value.is_zero() {
+        let message = format!("`{key}` of a `burst` is no time");
+        context.notes.fault(&at.place, message, format!("write `{key} = \"10s\"`"));
+        return None;
+    }
+    Some(at.value)
 }

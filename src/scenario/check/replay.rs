@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Context;
 use super::files::BODY_MAX;
 use super::templates::Names;
-use crate::logs::{self, Log, Logged};
+use crate::logs::{self, Format, Log, Logged};
 use crate::scenario::reader::{At, Reader};
 use crate::scenario::tree::{Node, Value};
 use crate::scenario::{Body, Flow, Replay, Replayed, Reply, Shape, Step, Think, Transfer};
@@ -38,11 +38,50 @@ fn read(at: &At<String>, context: &Context<'_>) -> Option<Log> {
         fault(format!("failed to read `{shown}`: {error}"), help);
     });
     match logs::parse(&read.ok()?) {
-        Ok(log) => Some(log),
+        Ok(log) => {
+            tell_skipped(&log, at, context);
+            Some(log)
+        }
         Err(error) => {
             fault(format!("`{shown}`: {error}"), error.help());
             None
         }
+    }
+}
+
+/// Tells what of a file was left out: a fault where that is most of it, for then it is hardly what
+/// it was taken for.
+fn tell_skipped(log: &Log, at: &At<String>, context: &Context<'_>) {
+    let Some((place, why)) = &log.first_fault else { return };
+    let (one, all) = match log.format {
+        Format::Har => ("entry", "entries"),
+        Format::Common | Format::JsonLines => ("line", "lines"),
+    };
+    let (kept, skipped) = (log.requests.len() as u64, log.skipped);
+    let text = format!(
+        "`{}`: {skipped} of {} {all} can't be read; the first is {one} {place}: {why}",
+        at.value,
+        kept + skipped
+    );
+    // What is beyond the bound was not even tried.
+    if skipped > kept && log.requests.len() < logs::REQUESTS_MAX {
+        let help =
+            format!("that is most of them: leave out what is no request, such as other {all}");
+        context.notes.fault(&at.place, text, help);
+    } else {
+        context.notes.remark(format!("{text}; they are left out"));
+    }
+}
+
+/// Tells how many requests of a log can't be replayed, for nobody knows when they came.
+fn tell_untimed(log: &Log, timed: usize, at: &At<String>, context: &Context<'_>) {
+    let (untimed, all) = (log.requests.len() - timed, log.requests.len());
+    let text = format!("`{}`: {untimed} of {all} requests tell no time", at.value);
+    if untimed > timed {
+        let help = "a replay needs to know when: log the time of each request";
+        context.notes.fault(&at.place, text, help);
+    } else if untimed > 0 {
+        context.notes.remark(format!("{text}; they are left out"));
     }
 }
 
@@ -94,6 +133,7 @@ pub(super) fn replay(load: &Reader<'_>, context: &Context<'_>) -> Option<(Replay
         fault("tells no times", "a replay needs to know when: log the time of each request");
         return None;
     }
+    tell_untimed(&log, timed.len(), &options.file, context);
     if timed.len() > REPLAYED_MAX {
         let help = format!("{REPLAYED_MAX} at most: cut the log to the hours that matter");
         fault(&format!("holds {} requests", timed.len()), &help);

@@ -164,10 +164,15 @@ fn is_path(text: &str, place: &Place, context: &Context<'_>) -> bool {
     parsed.is_ok()
 }
 
-/// `capture = { id = "json:$.id", etag = "header:etag", token = "regex:t=(.*)", code = "status" }`
-pub(super) fn captures(table: &Reader<'_>, context: &Context<'_>) -> Vec<Capture> {
-    let mut found = Vec::new();
+/// `capture = { id = "json:$.id", etag = "header:etag", token = "regex:t=(.*)", code = "status" }`;
+/// and all names in it, those of captures that can't be read too.
+pub(super) fn captures<'a>(
+    table: &Reader<'a>,
+    context: &Context<'_>,
+) -> (Vec<Capture>, Vec<&'a str>) {
+    let (mut found, mut names) = (Vec::new(), Vec::new());
     for entry in table.entries("capture") {
+        names.push(entry.key.as_str());
         if !Names::is_fit(&entry.key) {
             let message = format!("a captured value can't be called `{}`", entry.key);
             let help = "letters, digits and `_`, and no name that templates have already";
@@ -177,7 +182,7 @@ pub(super) fn captures(table: &Reader<'_>, context: &Context<'_>) -> Vec<Capture
             found.push(Capture { name: entry.key.clone(), from });
         }
     }
-    found
+    (found, names)
 }
 
 pub(super) fn extract(node: &Node, context: &Context<'_>) -> Option<Extract> {

@@ -1,11 +1,13 @@
 //! `[[scenario]]` and its steps.
 
+use hyper::header::{HeaderName, HeaderValue};
+
 use super::Context;
 use super::templates::{self, Names};
 use super::{body, feed, metrics, reply, think};
 use crate::scenario::reader::{At, Reader};
-use crate::scenario::tree::{Node, Value};
-use crate::scenario::{Flow, Step, is_template};
+use crate::scenario::tree::{Entry, Node, Value};
+use crate::scenario::{Flow, Step, is_template, unsendable};
 
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
@@ -77,28 +79,29 @@ fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Opt
     let (body, transfer) = body::body(&table, request, names, context);
     let query = query(&table, names, context);
     let (expect_status, checks) = reply::expect(&table, context);
-    let captures = reply::captures(&table, context);
+    let (captures, captured) = reply::captures(&table, context);
     let metrics = metrics::metrics(&table, context);
     let tags = metrics::tags(&table, context);
     let redirects = table.whole("redirects", 0, REDIRECTS_MAX).map_or(0, |at| at.value);
     let think = think::think(&table, context);
     let place = table.place.clone();
     table.finish();
-    if requests.len() != 1 {
+    let request = (requests.len() == 1).then(|| requests.remove(0));
+    if let Some((_, path)) = &request {
+        check_path(path, names, context);
+    } else {
         let message = "a step needs exactly one request";
         context.notes.fault(&place, message, "write `get = \"/path\"` or `post = \"/path\"`");
-        return None;
     }
-    let (method, path) = requests.remove(0);
-    check_path(&path, names, context);
+    // What this very answer gives, it can't be asked with.
+    for name in captured {
+        names.add(name);
+    }
+    let (method, path) = request?;
     let method = method.to_uppercase();
     let label = named.unwrap_or_else(|| format!("{method} {}", path.value));
     let path = with_query(path.value, &query);
     let redirects = u8::try_from(redirects).unwrap_or(u8::MAX);
-    // What this very answer gives, it can't be asked with.
-    for capture in &captures {
-        names.add(&capture.name);
-    }
     let reply = crate::scenario::Reply { captures, checks, metrics, redirects };
     Some(Step { label, method, path, headers, body, expect_status, reply, transfer, think, tags })
 }
@@ -113,30 +116,16 @@ fn check_path(path: &At<String>, names: &Names, context: &Context<'_>) {
     if !templated && path.value.chars().any(|c| c.is_whitespace() || c.is_control()) {
         context.notes.fault(&path.place, "a path holds no spaces", "write %20 for a space");
     }
-    templates::check(&path.value, &path.place, names, context);
+    let always = templates::check(&path.value, &path.place, names, context);
+    if templated && always.is_some_and(|text| !text.starts_with('/')) {
+        let message = format!("the template `{}` gives no path", path.value);
+        context.notes.fault(&path.place, message, "a path begins with a slash");
+    }
 }
 
 /// `query = { q = "blue shoes", page = 2 }`: names and values, in their order.
 fn query(table: &Reader<'_>, names: &Names, context: &Context<'_>) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for entry in table.entries("query") {
-        let value = match &entry.node.value {
-            Value::String(text) => {
-                templates::check(text, &entry.node.place, names, context);
-                text.clone()
-            }
-            Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
-                entry.node.to_json().to_string()
-            }
-            other => {
-                let message = format!("`{}` in `query` is {}", entry.key, other.kind());
-                context.notes.fault(&entry.node.place, message, "write a string or a number");
-                continue;
-            }
-        };
-        found.push((entry.key.clone(), value));
-    }
-    found
+    templates::checked(table.texts("query"), names, context)
 }
 
 /// The path with its query. What a template gives is encoded when it is known.
@@ -168,13 +157,24 @@ pub(super) fn headers(
             context.notes.fault(&entry.node.place, message, "a header is a string");
             continue;
         };
-        let name = hyper::header::HeaderName::from_bytes(entry.key.as_bytes());
-        if name.is_err() || hyper::header::HeaderValue::from_str(value).is_err() {
-            let message = format!("`{}` can't be sent as a header", entry.key);
-            context.notes.fault(&entry.place, message, "names and values are plain ASCII");
-        }
-        templates::check(value, &entry.node.place, names, context);
+        check_header(entry, value, names, context);
         found.push((entry.key.to_lowercase(), value.clone()));
     }
     found
+}
+
+fn check_header(entry: &Entry, value: &str, names: &Names, context: &Context<'_>) {
+    let fault = |message: String, help: &str| context.notes.fault(&entry.place, message, help);
+    let name = HeaderName::from_bytes(entry.key.as_bytes());
+    let is_fit = |value: &str| HeaderValue::from_str(value).is_ok();
+    let always = templates::check(value, &entry.node.place, names, context);
+    if name.is_err() || !is_fit(value) {
+        let message = format!("`{}` can't be sent as a header", entry.key);
+        fault(message, "names and values are plain ASCII");
+    } else if let Some((message, help)) = unsendable(&entry.key, value) {
+        fault(message, help);
+    } else if always.is_some_and(|text| !is_fit(&text)) {
+        let message = format!("the template of the header `{}` gives no line of text", entry.key);
+        fault(message, "without the line break at a file's end: `{{ file('token.txt')|trim }}`");
+    }
 }
