@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::float;
 use super::model::{Phase, PhaseMemory, ScenarioTraffic, Sizes, StepTraffic, Traffic};
+use super::reach::Reach;
 use super::timed::{Answered, Timed, times};
 use super::vitals::VitalSums;
 use crate::clock::Moment;
@@ -22,6 +23,7 @@ pub(super) struct PhaseSums {
     lateness: Histogram,
     status: BTreeMap<u16, u64>,
     errors: BTreeMap<ErrorKind, u64>,
+    reach: Reach,
     steps: BTreeMap<u16, StepSums>,
 }
 
@@ -51,10 +53,11 @@ impl PhaseSums {
         sums.end = window.unreclaimable_high.last;
     }
 
-    pub(super) fn traffic(&mut self, window: &TrafficWindow) {
+    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow) {
         self.counts.add(&window.counts);
         self.all.take(&window.all());
         self.lateness.add(&window.lateness_us);
+        self.reach.take(at, window);
         for (status, count) in &window.status {
             *self.status.entry(*status).or_default() += count;
         }
@@ -140,6 +143,7 @@ impl PhaseSums {
             steps: steps.collect(),
             status: self.status,
             errors: self.errors,
+            unreachable_since: self.reach.lost_since(start, end),
         })
     }
 }
