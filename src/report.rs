@@ -7,6 +7,7 @@
 
 mod draw;
 mod error;
+mod failures;
 mod json;
 mod json_target;
 mod json_traffic;
