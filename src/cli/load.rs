@@ -15,7 +15,8 @@ use url::Url;
 
 use super::load_text::Account;
 use super::options::{ArrivalsChoice, Load};
-use super::report::{exit_of, write_reports};
+use super::print::print_all;
+use super::report::{exit_of, print_json, write_reports};
 use super::run::{supervise, tokio_runtime};
 use super::signals::Signals;
 use super::{Exit, Fault};
@@ -59,14 +60,14 @@ pub(super) fn load(options: &Load) -> Result<Exit, Fault> {
     tokio.block_on(record(plan, options, &url, address, &directory, &account))?;
     let findings = write_reports(&directory)?;
     if options.output.json {
-        super::report::print_json(&findings);
+        print_json(&findings)?;
     } else {
         let account = account.lock().expect("counting never panics");
         let mut text = account.text(&findings);
         if kept {
             let _ = writeln!(text, "\nReports are in {}", place.display());
         }
-        super::report::print_all(text.trim_end());
+        print_all(text.trim_end())?;
     }
     Ok(exit_of(&findings, &options.output))
 }

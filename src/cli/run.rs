@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::options::{Common, Output, Quick, Run, Startup};
+use super::print::note;
 use super::report::render;
 use super::signals::Signals;
 use super::{Exit, Fault};
@@ -40,7 +41,7 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
     if let Some(pattern) = options.pattern
         && !options.common.output.quiet
     {
-        eprintln!("--pattern {pattern} stands for:\n\n{}", pattern.text());
+        note(&format!("--pattern {pattern} stands for:\n\n{}", pattern.text()));
     }
     let plan = allowing(plan, &options.common);
     execute(plan, &options.common, false, options.deadline)
