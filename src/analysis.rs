@@ -10,6 +10,7 @@ mod columns;
 mod lives;
 mod model;
 mod phases;
+mod reach;
 mod spikes;
 mod startup;
 mod timed;

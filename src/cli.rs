@@ -2,12 +2,6 @@
 //!
 //! Results go to standard output, everything else (progress, notes, errors) to standard error.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the one module that talks to the terminal"
-)]
-
 mod clean;
 mod doctor;
 mod exit;
@@ -17,6 +11,7 @@ mod helper;
 mod load;
 mod load_text;
 mod options;
+mod print;
 mod report;
 mod run;
 mod signals;
@@ -64,8 +59,12 @@ pub fn main() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::BadUse } else { Exit::Pass };
+            let printed = print::printed(error.print());
+            return match printed {
+                _ if error.use_stderr() => Exit::BadUse,
+                Ok(()) => Exit::Pass,
+                Err(fault) => told(&fault),
+            };
         }
     };
     let done = match arguments.verb {
@@ -79,8 +78,11 @@ pub fn main() -> Exit {
         Verb::Clean(options) => clean::clean(&options),
         Verb::Helper(options) => helper::helper(&options),
     };
-    done.unwrap_or_else(|fault: Fault| {
-        fault.print();
-        fault.exit
-    })
+    done.unwrap_or_else(|fault| told(&fault))
+}
+
+/// Tells why it ends early; gives the exit that goes with it.
+fn told(fault: &Fault) -> Exit {
+    fault.print();
+    fault.exit
 }

@@ -23,6 +23,7 @@ mod body;
 mod collect;
 mod connection;
 mod deadline;
+mod descriptors;
 mod draw;
 mod drive;
 mod error;
@@ -52,7 +53,6 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Sender, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
@@ -64,6 +64,7 @@ use crate::load::users::Quota;
 use crate::load::worker::{Command, Setup};
 use crate::plan::{LoadModel, PhasePlan, Plan, TrafficPlan};
 
+pub use descriptors::allow_connections;
 pub use error::{Error, SETUP};
 pub use step::MakeError;
 
@@ -124,8 +125,8 @@ impl Engine {
     /// one. Waits for the threads to be up, some milliseconds.
     ///
     /// # Errors
-    /// When a thread, its event loop or its network namespace can't be had, or when a step is no
-    /// HTTP.
+    /// When a thread, its event loop or its network namespace can't be had, when there are more
+    /// users than open files allowed, or when a step is no HTTP.
     pub fn start(
         job: &Job,
         endpoint: Endpoint,
@@ -133,8 +134,8 @@ impl Engine {
         workers: usize,
         events: Sender<Event>,
     ) -> Result<Self, Error> {
-        allow_many_connections();
         let workers = workers.max(1);
+        allow_connections(&job.phases, workers)?;
         let origin = clock.now();
         let (handovers, collected) = sync_channel(HANDOVERS * workers);
         let (spent, spent_seen) = watch::channel(vec![0; job.phases.len()]);
@@ -235,8 +236,26 @@ impl Engine {
     /// # Errors
     /// When a worker had panicked.
     pub async fn finish(self, drain: Duration) -> Result<GeneratorReport, Error> {
+        self.finish_or_hurry(drain, std::future::pending()).await
+    }
+
+    /// Does what [`Self::finish`] does, and waits for no request any longer once `hurry` is over.
+    ///
+    /// # Errors
+    /// When a worker had panicked.
+    pub async fn finish_or_hurry(
+        mut self,
+        drain: Duration,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<GeneratorReport, Error> {
         self.tell_all(|| Command::Finish { drain });
-        let report = self.report.await;
+        let report = tokio::select! {
+            report = &mut self.report => report,
+            () = hurry => {
+                self.tell_all(|| Command::Finish { drain: Duration::ZERO });
+                (&mut self.report).await
+            }
+        };
         for thread in self.threads {
             thread.join().map_err(|_| Error::Panicked)?;
         }
@@ -274,14 +293,4 @@ fn quotas(phases: &[PhasePlan]) -> Vec<Vec<Option<Quota>>> {
     let of_phase =
         |phase: &PhasePlan| phase.loads.iter().map(|load| of_load(&load.model)).collect();
     phases.iter().map(of_phase).collect()
-}
-
-/// A burst needs as many descriptors as requests. Where it is refused, the soft limit stands, and
-/// what can't be connected is counted as such.
-fn allow_many_connections() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }

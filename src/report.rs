@@ -8,6 +8,7 @@
 mod custom;
 mod draw;
 mod error;
+mod failures;
 mod json;
 mod json_target;
 mod json_traffic;

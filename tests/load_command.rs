@@ -181,6 +181,72 @@ fn failures_are_counted_by_kind() {
 }
 
 #[test]
+fn a_run_without_a_success_fails() {
+    let (address, _) = server(503, Duration::ZERO);
+    let output = load(&["-n", "20", &url(address)]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("none of the 20 requests succeeded"));
+    let output = load(&["-n", "20", "--threshold", "http_req_failed: rate<=1", &url(address)]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}
+
+#[test]
+fn failures_are_in_the_report_too() {
+    let (address, _) = server(503, Duration::ZERO);
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("run");
+    load(&["-n", "20", "--out", out.to_str().unwrap(), &url(address)]);
+    let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(report.contains("- load: 20 × status 503"), "{report}");
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_is_an_error() {
+    let (address, _) = quick();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let url = url(address);
+    for args in [vec!["-n", "5", &url], vec!["-n", "5", "--json", &url], vec!["--help"]] {
+        let output = command(&args).stdout(full()).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{args:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("failed to print") && told.contains("No space left"), "{told}");
+    }
+}
+
+/// Runs a command line of `load` under a limit of open files.
+fn limited(files: usize, args: &[&str]) -> Output {
+    Command::new("sh")
+        .args(["-c", &format!("ulimit -n {files} && exec \"$0\" load \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_highwater"))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn too_many_connections_for_this_process_are_told_at_the_start() {
+    let (address, notes) = quick();
+    let output = limited(500, &["-c", "1000", &url(address)]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(told.contains("may have 500") && told.contains("`ulimit -n 1"), "{told}");
+    assert!(notes.lock().unwrap().is_empty());
+}
+
+#[test]
+fn connections_without_a_descriptor_are_a_kind_of_their_own() {
+    let (address, _) = server(200, Duration::from_secs(2));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let args = ["--json", "-z", "1s", "--rate", "1000", &url(address)];
+    let run = json(&limited(120 + 10 * cores, &args));
+    let errors = &run["phases"][0]["traffic"]["errors"];
+    assert!(errors["descriptors"].as_u64().is_some_and(|count| count > 0), "{errors}");
+    let reasons = run["reasons"].as_array().unwrap();
+    assert!(reasons.iter().any(|reason| reason["id"] == "descriptors"), "{reasons:?}");
+}
+
+#[test]
 fn a_broken_threshold_fails_and_is_named() {
     let (address, _) = server(500, Duration::ZERO);
     let output = load(&["-n", "20", "--threshold", "http_req_failed: rate<0.01", &url(address)]);
@@ -206,6 +272,8 @@ fn bad_use_is_told_and_sends_nothing() {
         (vec!["-H", "Content-Length: 7", &url], 2, "goes by the body"),
         (vec!["-H", "Upgrade: websocket", &url], 2, "plain HTTP/1.1"),
         (vec!["-H", "Connection: upgrade", &url], 2, "write `close` or `keep-alive`"),
+        (vec!["-z", "5", &url], 2, "write 5s"),
+        (vec!["--arrivals", "poisson", "-z", "1s", &url], 2, "`--rate 500`"),
         (vec!["--threshold", "memory: max<1MiB", &url], 2, "memory is not sampled"),
         (vec!["--threshold", "http_reqs", &url], 2, "no `:` after the metric"),
         (vec![], 2, "required arguments"),
@@ -224,6 +292,19 @@ fn nobody_there_is_a_target_that_failed() {
     let output = load(&["-n", "1", &url(free)]);
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("nothing answers"), "{}", text(&output.stderr));
+    let output = load(&["-n", "1", "http://[::1]:1/"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("at [::1]:1: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_name_is_as_good_as_an_address_and_timeouts_may_be_fractions() {
+    let (address, notes) = quick();
+    let output = load(&["-n", "5", "-t", "0.5", &format!("localhost:{}/", address.port())]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let notes = notes.lock().unwrap();
+    let host = format!("host: localhost:{}", address.port());
+    assert!(notes.len() == 5 && notes[0].headers.contains(&host), "{notes:?}");
 }
 
 #[test]
@@ -242,6 +323,26 @@ fn an_interrupt_reports_what_was_measured() {
     let run = json(&output);
     assert_eq!(run["verdict"], "interrupted");
     assert!(run["phases"][0]["traffic"]["requests"].as_u64().unwrap() > 10);
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_the_last_answers() {
+    let (address, _) = server(200, Duration::from_secs(60));
+    let child = command(&["-z", "500ms", "-c", "2", "--json", &url(address)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let asked = Instant::now();
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!(output.status.code(), Some(130));
+    let run = json(&output);
+    assert_eq!(run["verdict"], "interrupted");
+    assert_eq!(run["phases"][0]["traffic"]["errors"]["unfinished"], 2, "{run:#}");
 }
 
 #[test]

@@ -84,6 +84,10 @@ async fn converse(mut stream: TcpStream, seen: Arc<Seen>) -> Option<()> {
         let reply = match path.as_str() {
             "/missing" => "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno",
             "/short" => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nfew",
+            "/short_chunk" => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+            "/half_a_head" => "HTTP/1.1 200 OK\r\ncontent-le",
+            "/nothing" => "",
+            "/switch" => "HTTP/1.1 101 Switching Protocols\r\nupgrade: other\r\n\r\n",
             "/nonsense" => "SSH-2.0-what\r\n\r\n",
             "/close" => "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
             // Every second request of a connection meets a server that has had enough.
@@ -125,7 +129,8 @@ async fn converse(mut stream: TcpStream, seen: Arc<Seen>) -> Option<()> {
             _ => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
         };
         stream.write_all(reply.as_bytes()).await.ok()?;
-        if ["/short", "/nonsense", "/close"].contains(&path.as_str()) {
+        let ends = ["/short", "/short_chunk", "/half_a_head", "/nothing", "/nonsense", "/close"];
+        if ends.contains(&path.as_str()) {
             return Some(());
         }
     }
@@ -422,7 +427,11 @@ async fn what_is_due_beyond_the_bound_is_unsent() {
 async fn failures_are_counted_by_kind() {
     let kinds = [
         ("/missing", ErrorKind::Status),
-        ("/short", ErrorKind::Reset),
+        ("/short", ErrorKind::CutShort),
+        ("/short_chunk", ErrorKind::CutShort),
+        ("/half_a_head", ErrorKind::CutShort),
+        ("/nothing", ErrorKind::Reset),
+        ("/switch", ErrorKind::Protocol),
         ("/nonsense", ErrorKind::Protocol),
         ("/endless", ErrorKind::Timeout),
         ("/silent", ErrorKind::Timeout),

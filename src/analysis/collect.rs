@@ -166,7 +166,7 @@ impl Collector {
             }
             What::Traffic(window) => {
                 self.timeline.traffic(at, window);
-                self.phases.of(window.phase).traffic(window);
+                self.phases.of(window.phase).traffic(at, window);
             }
             What::SamplerDone(report) => {
                 self.spikes.end(report.life);

@@ -328,7 +328,7 @@ pub struct Times {
 }
 
 /// Traffic that was due in a phase.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traffic {
     /// Requests that ended, well or badly.
     pub requests: u64,
@@ -354,6 +354,9 @@ pub struct Traffic {
     pub status: BTreeMap<u16, u64>,
     /// Failures by kind.
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// Since when no request reached the target any more, to about a second, where that is a
+    /// quarter of the phase and more.
+    pub unreachable_since: Option<Moment>,
     /// The same by how requests were answered, as far as that was recorded.
     pub answers: Vec<AnswerTraffic>,
     /// The same by scenario, in the plan's order.
@@ -380,7 +383,7 @@ pub struct CustomTraffic {
 }
 
 /// Requests, and how long they took.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TimedRequests {
     /// Requests that ended.
     pub requests: u64,

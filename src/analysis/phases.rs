@@ -6,6 +6,7 @@ use super::float;
 use super::model::{
     CustomTraffic, Phase, PhaseMemory, ScenarioTraffic, Sizes, StepTraffic, Traffic,
 };
+use super::reach::Reach;
 use super::timed::{Answered, Timed, times};
 use super::vitals::VitalSums;
 use crate::clock::Moment;
@@ -25,6 +26,7 @@ pub(super) struct PhaseSums {
     status: BTreeMap<u16, u64>,
     errors: BTreeMap<ErrorKind, u64>,
     metrics: BTreeMap<u16, MetricSums>,
+    reach: Reach,
     steps: BTreeMap<u16, StepSums>,
 }
 
@@ -54,10 +56,11 @@ impl PhaseSums {
         sums.end = window.unreclaimable_high.last;
     }
 
-    pub(super) fn traffic(&mut self, window: &TrafficWindow) {
+    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow) {
         self.counts.add(&window.counts);
         self.all.take(&window.all());
         self.lateness.add(&window.lateness_us);
+        self.reach.take(at, window);
         for (status, count) in &window.status {
             *self.status.entry(*status).or_default() += count;
         }
@@ -149,6 +152,7 @@ impl PhaseSums {
             metrics: self.metrics.iter().filter_map(|row| custom(outline, row, seconds)).collect(),
             status: self.status,
             errors: self.errors,
+            unreachable_since: self.reach.lost_since(start, end),
         })
     }
 }

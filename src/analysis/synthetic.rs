@@ -9,10 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use super::{Findings, analyse};
 use crate::clock::{Anchor, Moment};
 use crate::event::{
-    Band, Counts, Event, Evidence, Exit, Finish, FlowWindow, GeneratorPath, GeneratorReport,
-    Histogram, HostFacts, LifeId, LifeRole, LifeStart, MemoryWindow, OomKill, PeakMethod,
-    ProcessRss, ReleaseBuild, RunFacts, SamplerReport, SamplingStart, SchedulingClass, Sockets,
-    StepFlow, TaskIo, Tick, TickBlock, TrafficWindow, Vitals, What,
+    Band, Counts, ErrorKind, Event, Evidence, Exit, Finish, FlowWindow, GeneratorPath,
+    GeneratorReport, Histogram, HostFacts, LifeId, LifeRole, LifeStart, MemoryWindow, OomKill,
+    PeakMethod, ProcessRss, ReleaseBuild, RunFacts, SamplerReport, SamplingStart, SchedulingClass,
+    Sockets, StepFlow, TaskIo, Tick, TickBlock, TrafficWindow, Vitals, What,
 };
 use crate::plan::{LimitsOutline, Outline, PhaseOutline, StepOutline, Words};
 use crate::units::{Bytes, Limit};
@@ -363,7 +363,7 @@ impl Run {
                 ..Counts::default()
             },
             status: BTreeMap::from([(201, sent - failed), (503, failed)]),
-            errors: BTreeMap::new(),
+            errors: BTreeMap::from([(ErrorKind::Status, failed)]),
             latency_us: times.clone(),
             duration_us: times,
             lateness_us: lateness,

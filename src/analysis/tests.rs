@@ -3,7 +3,7 @@
 use super::synthetic::{ANCHOR, Script, facts};
 use super::verdict::{Trouble, decide};
 use super::*;
-use crate::event::{Evidence, Finish, PeakMethod, What};
+use crate::event::{ErrorKind, Evidence, Finish, PeakMethod, TrafficWindow, What};
 use crate::units::{Bytes, Limit};
 
 fn ids(findings: &Findings) -> Vec<&'static str> {
@@ -213,6 +213,69 @@ fn broken_thresholds_fail_and_unmeasured_ones_warn() {
     let unmeasured =
         Script { thresholds: vec![("memory{phase:nowhere}", "max<20%")], ..Script::default() };
     assert_eq!(outcome(&unmeasured), (Verdict::Warn, 0));
+}
+
+/// A run with its traffic changed.
+fn with_traffic(script: &Script, change: impl Fn(&mut TrafficWindow)) -> Findings {
+    let mut events = script.events();
+    for event in &mut events {
+        if let What::Traffic(window) = &mut event.what {
+            change(window);
+        }
+    }
+    analyse(&script.outline(), &facts(), ANCHOR, events)
+}
+
+fn refuse(window: &mut TrafficWindow) {
+    window.counts.failed = window.counts.ended;
+    window.status.clear();
+    window.errors = [(ErrorKind::Refused, window.counts.ended)].into();
+}
+
+#[test]
+fn a_run_without_a_success_fails_unless_a_rule_judges_that() {
+    let findings = with_traffic(&Script::default(), refuse);
+    assert_eq!((findings.verdict, findings.exit_code), (Verdict::Fail, 1));
+    assert_eq!(ids(&findings), ["requests_failed"]);
+    let text = &findings.reasons[0].text;
+    assert!(text.starts_with("none of the") && text.contains("refused"), "{text}");
+    let ruled = Script { thresholds: vec![("http_req_failed", "rate<=1")], ..Script::default() };
+    let findings = with_traffic(&ruled, refuse);
+    assert_eq!((findings.verdict, findings.exit_code), (Verdict::Warn, 0));
+    let stopped = Script { finish: Some(Finish::Interrupted), ..Script::default() };
+    let findings = with_traffic(&stopped, refuse);
+    assert_eq!((findings.verdict, findings.exit_code), (Verdict::Interrupted, 130));
+}
+
+#[test]
+fn a_phase_without_a_success_fails_and_one_with_few_warns() {
+    let of_ramp = |change: fn(&mut TrafficWindow)| {
+        with_traffic(&Script::default(), move |window| {
+            if window.phase == 0 {
+                change(window);
+            }
+        })
+    };
+    let findings = of_ramp(refuse);
+    assert_eq!((findings.verdict, findings.exit_code), (Verdict::Fail, 1));
+    assert_eq!(ids(&findings), ["requests_failed"]);
+    assert!(findings.reasons[0].text.contains("requests of `ramp`"), "{:?}", findings.reasons);
+    let findings = of_ramp(|window| window.counts.failed = window.counts.ended - 1);
+    assert_eq!((findings.verdict, ids(&findings)), (Verdict::Warn, vec!["requests_failed"]));
+}
+
+#[test]
+fn a_target_that_is_gone_in_the_end_is_told_with_its_time() {
+    let script = Script::default();
+    let start = script.findings().phases[1].start;
+    let gone = start + std::time::Duration::from_secs(60);
+    let findings = with_traffic(&script, |window| {
+        if window.phase == 1 && window.start >= gone {
+            refuse(window);
+        }
+    });
+    assert_eq!((findings.verdict, ids(&findings)), (Verdict::Warn, vec!["unreachable"]));
+    assert!(findings.reasons[0].at.is_some_and(|at| at >= gone), "{:?}", findings.reasons);
 }
 
 #[test]

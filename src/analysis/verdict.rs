@@ -1,5 +1,7 @@
 //! What it all comes to.
 
+mod traffic;
+
 use super::collect::Kills;
 use super::float;
 use super::model::{Findings, Level, Reason, Trial, Verdict};
@@ -9,9 +11,6 @@ use crate::judge::Measured;
 use crate::plan::{Aggregate, MetricKind, WATCH_PHASE, Window};
 use crate::units::{Bytes, Limit};
 
-/// Requests that are sent so much too late at the median, in microseconds, don't follow their
-/// schedule.
-const LATE_US: f64 = 20_000.0;
 /// Less free than this share of the limit, in percent, is a warning.
 const LEAST_HEADROOM: f64 = 10.0;
 /// More missed ticks than this, in percent, can't be trusted where peaks are only sampled.
@@ -265,47 +264,6 @@ impl Case {
         };
         let text = format!("the sampler missed {missed:.1} % of its ticks; {meaning}");
         self.say("sampler", level, text, None);
-    }
-
-    fn traffic(&mut self, findings: &Findings) {
-        if findings.generator.is_some_and(|row| row.saturated) {
-            self.trouble.untrusted = true;
-            let text = "the load generator was saturated: it, not the target, set the pace";
-            self.say("generator", Level::Fail, text.to_owned(), None);
-        }
-        let traffic = || findings.phases.iter().filter_map(|row| row.traffic.as_ref());
-        let requests: u64 = traffic().map(|row| row.requests).sum();
-        let failed: u64 = traffic().map(|row| row.failed).sum();
-        let unsent: u64 = traffic().map(|row| row.unsent).sum();
-        let share = |part: u64, whole: u64| 100.0 * float(part) / float(whole.max(1));
-        let early = self.trouble.killed || self.trouble.target;
-        let level = if early { Level::Info } else { Level::Warn };
-        if share(failed, requests) >= 50.0 {
-            let percent = share(failed, requests);
-            let kind = traffic().flat_map(|row| &row.errors).max_by_key(|(_, count)| **count);
-            let why = kind.map_or_else(String::new, |(kind, _)| format!(" ({})", kind.words()));
-            let text = format!(
-                "{percent:.0} % of the requests failed{why}: peaks of real work may differ"
-            );
-            self.say("requests_failed", level, text, None);
-        }
-        if share(unsent, requests + unsent) > 1.0 {
-            let percent = share(unsent, requests + unsent);
-            let text = format!("{percent:.1} % of the requests that fell due were never sent");
-            self.say("unsent", level, text, None);
-        }
-        for phase in &findings.phases {
-            let late = phase.traffic.as_ref().and_then(|row| row.send_lateness_us);
-            if let Some((p50, _)) = late.filter(|(p50, _)| *p50 > LATE_US) {
-                let text = format!(
-                    "half of the requests of `{}` were sent {:.0} ms and more after they were due: \
-                     connections came too slowly, or this machine was too busy",
-                    phase.name,
-                    p50 / 1e3
-                );
-                self.say("late", level, text, None);
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `highwater clean`: removes what a killed run left behind, and nothing of a live one.
 
 use super::options::Clean;
+use super::print::print_all;
 use super::{Exit, Fault};
 use crate::runtime;
 
@@ -11,16 +12,17 @@ pub(super) fn clean(options: &Clean) -> Result<Exit, Fault> {
         .block_on(runtime::leftovers())
         .map_err(|error| Fault::new(Exit::HostCannot, &error, error.help()))?;
     if found.is_empty() {
-        println!("nothing is left behind");
+        print_all("nothing is left behind")?;
         return Ok(Exit::Pass);
     }
-    for leftover in &found {
-        println!("{} {leftover}", if options.dry_run { "would remove" } else { "removing" });
-    }
+    let verb = if options.dry_run { "would remove" } else { "removing" };
+    let lines: Vec<String> = found.iter().map(|leftover| format!("{verb} {leftover}")).collect();
+    // What can't be told is removed all the same.
+    let printed = print_all(&lines.join("\n"));
     if !options.dry_run {
         tokio
             .block_on(runtime::remove_leftovers(&found))
             .map_err(|error| Fault::new(Exit::HostCannot, &error, error.help()))?;
     }
-    Ok(Exit::Pass)
+    printed.map(|()| Exit::Pass)
 }

@@ -1,6 +1,7 @@
 //! `highwater doctor`: what this host can do, one line per capability, each with the way out.
 
 use super::options::Doctor;
+use super::print::print_all;
 use super::{Exit, Fault};
 use crate::cgroup::{Hierarchies, Version};
 use crate::event::SchedulingClass;
@@ -31,16 +32,16 @@ impl Line {
         Self { good: Some(false), what, found: found.into(), fix: Some(fix.into()) }
     }
 
-    fn print(&self) {
+    /// What is printed of it, on one line or two.
+    fn text(&self) -> String {
         let mark = match self.good {
             Some(true) => "✓",
             None => "–",
             Some(false) => "✗",
         };
-        println!("{mark} {:<11} {}", self.what, self.found);
-        if let Some(fix) = &self.fix {
-            println!("  {:<11} → {fix}", "");
-        }
+        let fix = self.fix.as_ref();
+        let fix = fix.map_or_else(String::new, |fix| format!("\n  {:<11} → {fix}", ""));
+        format!("{mark} {:<11} {}{fix}", self.what, self.found)
     }
 }
 
@@ -52,7 +53,7 @@ pub(super) fn doctor(options: &Doctor) -> Result<Exit, Fault> {
     let docker = tokio.block_on(docker(options.via.into(), &run_id, &mut lines));
     let native = tokio.block_on(native(&mut lines));
     lines.push(cpus());
-    lines.iter().for_each(Line::print);
+    print_all(&lines.iter().map(Line::text).collect::<Vec<_>>().join("\n"))?;
     Ok(if docker || native { Exit::Pass } else { Exit::HostCannot })
 }
 

@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use super::options::{Export, ExportFormat};
+use super::print::note;
 use super::{Exit, Fault};
 use crate::record::{Recording, RunDirectory};
 use crate::report::write_latency_log;
@@ -43,7 +44,7 @@ fn hlog(recording: &Recording, out: impl Write) -> std::io::Result<u64> {
     let written = write_latency_log(&mut out, &header.outline, header.anchor, events)?;
     out.flush()?;
     if let Some(error) = damage {
-        eprintln!("warning: {error}; what was written covers what comes before");
+        note(&format!("warning: {error}; what was written covers what comes before"));
     }
     Ok(written)
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use super::Exit;
+use super::print::note;
 
 /// A reason to end early, ready to be printed.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Fault {
     }
 
     pub(super) fn print(&self) {
-        eprintln!("{}", self.text.trim_end());
+        note(self.text.trim_end());
     }
 }
 

@@ -16,8 +16,9 @@ use url::Url;
 
 use super::load_text::Account;
 use super::options::{ArrivalsChoice, Load};
-use super::report::{exit_of, write_reports};
-use super::run::{supervise, tokio_runtime};
+use super::print::print_all;
+use super::report::{exit_of, print_json, write_reports};
+use super::run::{KEPT, allow_connections, supervise, tokio_runtime};
 use super::signals::Signals;
 use super::{Exit, Fault};
 use crate::clock::Clock;
@@ -42,6 +43,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the target may take to accept the first connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// What is left of a run without `--out` that was ended at once.
+const NOT_KEPT: &str =
+    "nothing is kept without `--out DIR`; a single Ctrl-C tells what was measured";
 /// The largest body.
 const BODY_BYTES_MAX: u64 = 256 << 20;
 
@@ -49,24 +53,25 @@ const BODY_BYTES_MAX: u64 = 256 << 20;
 pub(super) fn load(options: &Load) -> Result<Exit, Fault> {
     let url = parse_url(&options.url)?;
     let plan = plan(options, &url)?;
+    allow_connections(std::slice::from_ref(&plan.phase))?;
+    let tokio = tokio_runtime()?;
+    let address = tokio.block_on(reach(&url))?;
     let kept = options.out.is_some();
     let scratch = tempfile::tempdir().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let place = options.out.clone().unwrap_or_else(|| scratch.path().join("load"));
-    let tokio = tokio_runtime()?;
-    let address = tokio.block_on(reach(&url))?;
     let directory = RunDirectory::create(&place)?;
     let account = Arc::new(Mutex::new(Account::default()));
     tokio.block_on(record(plan, options, &url, address, &directory, &account))?;
     let findings = write_reports(&directory)?;
     if options.output.json {
-        super::report::print_json(&findings);
+        print_json(&findings)?;
     } else {
         let account = account.lock().expect("counting never panics");
         let mut text = account.text(&findings);
         if kept {
             let _ = writeln!(text, "\nReports are in {}", place.display());
         }
-        super::report::print_all(text.trim_end());
+        print_all(text.trim_end())?;
     }
     Ok(exit_of(&findings, &options.output))
 }
@@ -90,25 +95,40 @@ fn parse_url(text: &str) -> Result<Url, Fault> {
     }
 }
 
-/// The first of the host's addresses that accepts a connection.
+/// The first of the host's addresses that accepts a connection: all requests go there.
 async fn reach(url: &Url) -> Result<SocketAddr, Fault> {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    // With brackets where it is an address of IPv6.
+    let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(80);
     let refused = |why: String| {
         let text = format!("nothing answers at {host}:{port}: {why}");
         Fault::plain(Exit::TargetFailed, &text, "is it running, and listening on that port?")
     };
-    let addresses = tokio::net::lookup_host((host.as_str(), port)).await;
+    let addresses = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
     let addresses: Vec<SocketAddr> = addresses.map_err(|e| refused(e.to_string()))?.collect();
-    let mut last = "it has no address".to_owned();
+    first_that_accepts(&addresses).await.map_err(refused)
+}
+
+/// Tries addresses one after another; where none accepts, tells why.
+async fn first_that_accepts(addresses: &[SocketAddr]) -> Result<SocketAddr, String> {
+    let mut refused = Vec::new();
     for address in addresses {
-        match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return Ok(address),
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => "it does not accept".clone_into(&mut last),
-        }
+        let why = match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(*address),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it does not accept".to_owned(),
+        };
+        refused.push((address, why));
     }
-    Err(refused(last))
+    Err(match refused.as_slice() {
+        [] => "it has no address".to_owned(),
+        [(_, why)] => why.clone(),
+        several => several
+            .iter()
+            .map(|(address, why)| format!("{address}: {why}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
 }
 
 async fn record(
@@ -144,7 +164,8 @@ async fn record(
         tokio::spawn(
             async move { run.run().await.map_err(|error| super::run::session_fault(&error)) },
         );
-    supervise(work, &mut signals, &handle, None, progress.as_ref()).await.map(|_| ())
+    let left = if options.out.is_some() { KEPT } else { NOT_KEPT };
+    supervise(work, &mut signals, &handle, None, progress.as_ref(), left).await.map(|_| ())
 }
 
 fn facts() -> RunFacts {
@@ -205,6 +226,10 @@ fn model(options: &Load) -> Result<(LoadModel, Duration), Fault> {
         let help = "such as `-z 30s`; or `-n 1000` for a number of requests";
         return Err(Fault::plain(Exit::BadUse, "`-z` of no time sends nothing", help));
     }
+    if options.rate.is_none() && options.arrivals.is_some() {
+        let text = "`--arrivals` spaces the requests of an open loop, and this is none";
+        return Err(Fault::plain(Exit::BadUse, text, "say how many: `--rate 500`"));
+    }
     let Some(rate) = options.rate else {
         let length = options.duration.unwrap_or(LONGEST);
         let users = options.connections;
@@ -225,7 +250,7 @@ fn model(options: &Load) -> Result<(LoadModel, Duration), Fault> {
     });
     let model = LoadModel::Open(OpenLoad {
         stages: vec![RateStage { from: rate, to: rate, length }],
-        arrivals: match options.arrivals {
+        arrivals: match options.arrivals.unwrap_or_default() {
             ArrivalsChoice::Even => Arrivals::Even,
             ArrivalsChoice::Poisson => Arrivals::Poisson,
         },
@@ -366,6 +391,22 @@ mod tests {
         for wrong in ["https://127.0.0.1/", "ftp://a/", "http://", "http://a:99999/", ""] {
             assert!(parse_url(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn addresses_are_tried_in_turn_and_all_are_told() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = [SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), 1), {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap()
+        }];
+        let tokio = tokio_runtime().unwrap();
+        let try_all = |addresses: &[SocketAddr]| tokio.block_on(first_that_accepts(addresses));
+        assert_eq!(try_all(&[closed[0], closed[1], open]), Ok(open));
+        let why = try_all(&closed).unwrap_err();
+        assert!(why.contains("[::1]:1: ") && why.contains(&closed[1].to_string()), "{why}");
+        assert_eq!(try_all(&[]), Err("it has no address".to_owned()));
     }
 
     #[test]

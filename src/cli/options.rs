@@ -200,9 +200,9 @@ pub(super) struct Load {
     /// Open loop: so many requests a second in all, whatever the answers do, such as 500 or 30/min
     #[arg(long, value_name = "RATE")]
     pub(super) rate: Option<crate::units::Rate>,
-    /// With --rate: how requests are spaced
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) arrivals: ArrivalsChoice,
+    /// With --rate: how requests are spaced [default: even]
+    #[arg(long, value_enum)]
+    pub(super) arrivals: Option<ArrivalsChoice>,
     /// The method [default: GET, or POST with a body]
     #[arg(short = 'm', long, value_name = "METHOD")]
     pub(super) method: Option<String>,
@@ -247,12 +247,15 @@ pub(super) enum ArrivalsChoice {
     Poisson,
 }
 
-/// `20` or `20s`
+/// `20`, `0.5` or `20s`
 fn seconds_or_time(text: &str) -> Result<std::time::Duration, String> {
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(std::time::Duration::from_secs(seconds.into()));
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match text.parse::<f64>() {
+        Ok(seconds) if is_number => {
+            std::time::Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+        }
+        _ => crate::units::parse_duration(text).map_err(|error| error.to_string()),
     }
-    crate::units::parse_duration(text).map_err(|error| error.to_string())
 }
 
 /// `highwater export`
@@ -346,4 +349,20 @@ pub(super) struct Clean {
     /// Only say what would be removed
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn seconds_may_be_fractions_and_go_without_a_unit() {
+        assert_eq!(seconds_or_time("20"), Ok(Duration::from_secs(20)));
+        assert_eq!(seconds_or_time("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds_or_time("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["", ".", "inf", "nan", "-1", "1e3", "1.2.3", "99999999999999999999999"] {
+            assert!(seconds_or_time(wrong).is_err(), "{wrong}");
+        }
+    }
 }

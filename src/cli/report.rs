@@ -1,8 +1,9 @@
 //! `highwater report`: reads a recording back, analyses it, renders it. A fresh run ends here too.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use super::options::{FailOn, Output, Report};
+use super::print::{note, print_all};
 use super::{Exit, Fault};
 use crate::analysis::{self, Findings, Verdict};
 use crate::record::{Recording, RunDirectory};
@@ -18,11 +19,11 @@ pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
 pub(super) fn render(directory: &RunDirectory, output: &Output) -> Result<Exit, Fault> {
     let findings = write_reports(directory)?;
     if output.json {
-        print_json(&findings);
+        print_json(&findings)?;
     } else {
         let color = !output.no_color && std::io::stdout().is_terminal();
         let summary = Summary { color, directory: Some(directory.path()) };
-        print_all(summary.render(&findings).trim_end());
+        print_all(summary.render(&findings).trim_end())?;
     }
     Ok(exit_of(&findings, output))
 }
@@ -44,13 +45,8 @@ pub(super) fn exit_of(findings: &Findings, output: &Output) -> Exit {
 }
 
 /// Prints `run.json` on standard output.
-pub(super) fn print_json(findings: &Findings) {
-    print_all(RunJson.render(findings).trim_end());
-}
-
-/// Prints a result. A reader that has seen enough (`| head`) takes nothing from the verdict.
-pub(super) fn print_all(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+pub(super) fn print_json(findings: &Findings) -> Result<(), Fault> {
+    print_all(RunJson.render(findings).trim_end())
 }
 
 fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
@@ -67,7 +63,7 @@ fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
     let findings = analysis::analyse(&header.outline, &header.facts, header.anchor, events);
     if let Some(error) = damage {
         // What comes before the damage is still reported.
-        eprintln!("warning: {error}; the report covers what comes before");
+        note(&format!("warning: {error}; the report covers what comes before"));
     }
     Ok(findings)
 }

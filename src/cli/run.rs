@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::options::{Common, Output, Quick, Run, Startup};
+use super::print::note;
 use super::report::render;
 use super::signals::Signals;
 use super::{Exit, Fault};
@@ -13,7 +14,7 @@ use crate::campaign::{self, Job};
 use crate::clock::Clock;
 use crate::event::Finish;
 use crate::live::Progress;
-use crate::plan::{Outline, Plan};
+use crate::plan::{Outline, PhasePlan, Plan};
 use crate::record::RunDirectory;
 use crate::runtime::{self, Runtime};
 use crate::scenario::{self, Overrides, QuickTarget, Scenario};
@@ -37,7 +38,7 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
     if let Some(pattern) = options.pattern
         && !options.common.output.quiet
     {
-        eprintln!("--pattern {pattern} stands for:\n\n{}", pattern.text());
+        note(&format!("--pattern {pattern} stands for:\n\n{}", pattern.text()));
     }
     let plan = match quick_target(&options.quick) {
         Some(quick) => quick_plan(quick, options).map_err(|faults| faulty(&faults))?,
@@ -181,11 +182,18 @@ async fn record_run(
         let context = Context { run_id, way, notes, directory, stop, startup_only };
         tokio::spawn(Box::pin(work(plan, runtime, progress, context)))
     };
-    let done = supervise(work, &mut signals, &handle, deadline, progress.as_ref()).await;
+    let done = supervise(work, &mut signals, &handle, deadline, progress.as_ref(), KEPT).await;
     let cleaned = runtime.clean_up().await;
     let finish = done?;
     cleaned.map_err(|error| runtime_fault(&error))?;
     Ok(finish)
+}
+
+/// Sees that this process may open a connection for each user of these phases.
+pub(super) fn allow_connections(phases: &[PhasePlan]) -> Result<(), Fault> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    crate::load::allow_connections(phases, workers)
+        .map_err(|error| Fault::new(Exit::HostCannot, &error, error.help()))
 }
 
 /// What is shown of a run's progress; nothing where it is to be quiet.
@@ -217,6 +225,9 @@ async fn work(
             progress.lock().expect("progress never panics").say(line);
         }
     };
+    if matches!(context.way, Way::Here(_)) {
+        allow_connections(&plan.phases)?;
+    }
     let mut stop = context.stop.clone();
     let built = tokio::select! {
         built = runtime.build(&plan.target, context.directory.path(), &say) => {
@@ -249,13 +260,18 @@ async fn work(
     Box::pin(campaign::run(job)).await.map_err(|error| session_fault(&error))
 }
 
-/// Waits for the run. The first signal, and the deadline, ask it to stop; the second ends it now.
+/// What is left of a run that was ended at once.
+pub(super) const KEPT: &str = "the recording is kept: `highwater report` renders what there is";
+
+/// Waits for the run. The first signal, and the deadline, ask it to stop; the second ends it now,
+/// which tells of what is `left`.
 pub(super) async fn supervise(
     mut work: tokio::task::JoinHandle<Result<Finish, Fault>>,
     signals: &mut Signals,
     handle: &StopHandle,
     deadline: Option<Duration>,
     progress: Option<&SharedProgress>,
+    left: &str,
 ) -> Result<Finish, Fault> {
     let out_of_time = async {
         match deadline {
@@ -272,8 +288,7 @@ pub(super) async fn supervise(
                 if asked {
                     work.abort();
                     let _ = (&mut work).await;
-                    let help = "the recording is kept: `highwater report` renders what there is";
-                    return Err(Fault::plain(Exit::Interrupted, "ended at once", help));
+                    return Err(Fault::plain(Exit::Interrupted, "ended at once", left));
                 }
                 asked = true;
                 handle.stop();

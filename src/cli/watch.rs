@@ -97,7 +97,8 @@ async fn record(job: Job, options: &Watch) -> Result<Finish, Fault> {
     });
     let work =
         tokio::spawn(async move { watch.run().await.map_err(|error| run::session_fault(&error)) });
-    let done = run::supervise(work, &mut signals, &handle, options.length, progress.as_ref()).await;
+    let (length, kept) = (options.length, run::KEPT);
+    let done = run::supervise(work, &mut signals, &handle, length, progress.as_ref(), kept).await;
     if let Some(runtime) = helping {
         let cleaned = runtime.clean_up().await;
         cleaned.map_err(|error| run::runtime_fault(&error))?;

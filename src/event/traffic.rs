@@ -16,12 +16,16 @@ pub enum ErrorKind {
     Timeout,
     /// The connection was refused.
     Refused,
-    /// The connection was reset or closed before the answer was complete.
+    /// The connection was reset before the answer was complete, or closed before any of it came.
     Reset,
-    /// The answer was not HTTP, or its body was not what its head promised.
+    /// The connection was closed in order, but in the middle of the answer.
+    CutShort,
+    /// The answer was not HTTP, or switched to a protocol that nobody had asked for.
     Protocol,
-    /// No connection could be made for another reason (no descriptors, no address).
+    /// No connection could be made for another reason (no route, no port left).
     Connect,
+    /// The generator itself had no file descriptor left for a connection.
+    Descriptors,
     /// The status was not one of those expected.
     Status,
     /// Still in flight when the drain time ended.
@@ -44,14 +48,36 @@ impl ErrorKind {
             Self::Timeout => "there was no complete answer in time",
             Self::Refused => "the connection was refused",
             Self::Reset => "the connection broke before the answer was complete",
+            Self::CutShort => "the connection was closed in the middle of the answer",
             Self::Protocol => "the answer was no proper HTTP",
             Self::Connect => "no connection could be made",
+            Self::Descriptors => "too many open files here for another connection (`ulimit -n`)",
             Self::Status => "the answer had another status than expected",
             Self::Unfinished => "the answer had not come by the end",
             Self::Expectation => "the answer was not as expected",
             Self::Capture => "the answer did not hold a value to capture",
             Self::Template => "a template gave no request",
             Self::TooLarge => "the answer was too large to be looked into",
+        }
+    }
+
+    /// What befell the requests, in as few words as go after their number.
+    #[must_use]
+    pub const fn in_short(self) -> &'static str {
+        match self {
+            Self::Timeout => "timed out",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::CutShort => "cut short",
+            Self::Protocol => "answered by no proper HTTP",
+            Self::Connect => "not connected",
+            Self::Descriptors => "without a file descriptor",
+            Self::Status => "× another status",
+            Self::Unfinished => "unfinished",
+            Self::Expectation => "not answered as expected",
+            Self::Capture => "without a value to capture",
+            Self::Template => "not made by their template",
+            Self::TooLarge => "answered by too much",
         }
     }
 
@@ -62,8 +88,10 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Refused => "refused",
             Self::Reset => "reset",
+            Self::CutShort => "cut_short",
             Self::Protocol => "protocol",
             Self::Connect => "connect",
+            Self::Descriptors => "descriptors",
             Self::Status => "status",
             Self::Unfinished => "unfinished",
             Self::Expectation => "expectation",

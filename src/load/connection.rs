@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use httparse::Header;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use nix::errno::Errno;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -56,6 +57,8 @@ pub(super) struct Exchange {
     pub(super) payload: Payload,
     /// Whether the answer has no body whatever its head says, as to HEAD.
     pub(super) bodiless: bool,
+    /// Whether the answer may switch to another protocol, because the request asks for that.
+    pub(super) may_switch: bool,
     pub(super) keep: Keep,
 }
 
@@ -149,9 +152,9 @@ impl Connection {
     ) -> Result<Answer, Failure> {
         self.meter = Meter::default();
         self.used = true;
-        let Exchange { payload, bodiless, keep } = exchange;
+        let Exchange { payload, bodiless, may_switch, keep } = exchange;
         let mut upload = Upload::new(payload);
-        let mut incoming = Incoming::new(bodiless);
+        let mut incoming = Incoming::new(bodiless, may_switch);
         let mut reader = Reader { keep, wire: Rc::clone(&self.wire), answer: Answer::default() };
         let mut told = false;
         let result = poll_fn(|cx| {
@@ -232,8 +235,12 @@ impl Connection {
             let bytes = room.filled();
             if read.is_err() || bytes.is_empty() {
                 self.closed = true;
-                let whole = read.is_ok() && incoming.ends();
-                return Poll::Ready(if whole { Ok(()) } else { Err(ErrorKind::Reset) });
+                let begun = self.meter.read > 0;
+                return Poll::Ready(match read {
+                    Ok(()) if incoming.ends() => Ok(()),
+                    Ok(()) if begun => Err(ErrorKind::CutShort),
+                    Ok(()) | Err(_) => Err(ErrorKind::Reset),
+                });
             }
             self.meter.last_read = Some(self.clock.now());
             self.meter.first_byte = self.meter.first_byte.or(self.meter.last_read);
@@ -355,6 +362,11 @@ fn kind_of_connect(error: &io::Error) -> ErrorKind {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ErrorKind::Refused,
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => ErrorKind::Reset,
+        _ if [Errno::EMFILE, Errno::ENFILE].contains(&errno_of(error)) => ErrorKind::Descriptors,
         _ => ErrorKind::Connect,
     }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }

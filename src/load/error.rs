@@ -36,7 +36,33 @@ pub enum Error {
         /// What happened.
         why: String,
     },
+    /// There are more users than connections that may be open.
+    #[error(
+        "this load needs {needed} open files at once, {connections} of them for connections, and \
+         this process may have {limit} (`ulimit -n`)"
+    )]
+    Descriptors {
+        /// Connections at once.
+        connections: u64,
+        /// All descriptors at once, those among them.
+        needed: u64,
+        /// How many this process may have.
+        limit: u64,
+    },
     /// A worker panicked.
     #[error("failed to drive load: a worker stopped working")]
     Panicked,
+}
+
+impl Error {
+    /// The way out, where there is one to name.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Descriptors { needed, .. } => {
+                Some(format!("raise the limit with `ulimit -n {needed}`, or let fewer users come"))
+            }
+            _ => None,
+        }
+    }
 }

@@ -31,6 +31,7 @@ pub(super) struct Incoming {
     /// The head as far as it has come, where it doesn't come in one piece.
     head: Vec<u8>,
     bodiless: bool,
+    may_switch: bool,
     persists: bool,
 }
 
@@ -72,9 +73,10 @@ enum Part {
 }
 
 impl Incoming {
-    /// An answer to come; to a HEAD request it is `bodiless`, whatever its head says.
-    pub(super) const fn new(bodiless: bool) -> Self {
-        Self { state: State::Head, head: Vec::new(), bodiless, persists: false }
+    /// An answer to come; to a HEAD request it is `bodiless`, whatever its head says. It
+    /// `may_switch` to another protocol only where the request asks for that.
+    pub(super) const fn new(bodiless: bool, may_switch: bool) -> Self {
+        Self { state: State::Head, head: Vec::new(), bodiless, may_switch, persists: false }
     }
 
     /// Takes in what has arrived; tells whether the answer is whole.
@@ -149,6 +151,8 @@ impl Incoming {
         };
         match status {
             ..100 => return Err(Malformed),
+            // RFC 9110, 15.2.2: only who sends an upgrade header is told to switch.
+            101 if !self.may_switch => return Err(Malformed),
             100 | 102..200 => return Ok(Some(used)),
             101 | 200.. => {}
         }
@@ -336,7 +340,8 @@ mod tests {
     type Read = (Option<u16>, Vec<u8>, bool, bool);
 
     fn read(pieces: &[&[u8]], bodiless: bool) -> Result<Read, Malformed> {
-        let (mut incoming, mut seen, mut whole) = (Incoming::new(bodiless), Seen::default(), false);
+        let mut incoming = Incoming::new(bodiless, false);
+        let (mut seen, mut whole) = (Seen::default(), false);
         for piece in pieces {
             whole = incoming.feed(piece, &mut seen)?;
         }
@@ -393,7 +398,6 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 1\r\n\r\nabc",
                 good(200, "abc", false, false),
             ),
-            ("HTTP/1.1 101 Switch\r\nupgrade: x\r\n\r\nabc", good(101, "", true, false)),
         ] {
             assert_eq!(whole(text), expected, "{text}");
         }
@@ -421,6 +425,15 @@ mod tests {
     }
 
     #[test]
+    fn only_who_asks_for_another_protocol_is_switched() {
+        let text = "HTTP/1.1 101 Switch\r\nupgrade: x\r\n\r\nabc";
+        assert_eq!(whole(text), Err(Malformed));
+        let (mut incoming, mut seen) = (Incoming::new(false, true), Seen::default());
+        assert_eq!(incoming.feed(text.as_bytes(), &mut seen), Ok(true));
+        assert_eq!((seen.status, incoming.persists()), (Some(101), false));
+    }
+
+    #[test]
     fn an_answer_to_head_has_no_body_whatever_it_says() {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
         assert_eq!(read(&[text], true), good(200, "", true, true));
@@ -437,7 +450,7 @@ mod tests {
                 "c".repeat(HEAD_BYTES_MAX)
             ),
         ] {
-            let (mut incoming, mut seen) = (Incoming::new(false), Seen::default());
+            let (mut incoming, mut seen) = (Incoming::new(false, false), Seen::default());
             let mut fed = incoming.feed(start.as_bytes(), &mut seen);
             for _ in 0..200 {
                 fed = fed.and_then(|_| incoming.feed(line.as_bytes(), &mut seen));

@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName,
-    HeaderValue, TRANSFER_ENCODING,
+    HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::Error as HttpError;
 use hyper::{Method, Uri};
@@ -55,6 +55,8 @@ pub(super) struct Step {
     headers: HeaderMap,
     header_templates: Vec<(HeaderName, Template)>,
     body: Content,
+    /// Whether it asks for another protocol.
+    upgrades: bool,
     expect_status: Vec<u16>,
     /// The head but for cookies and length, where it is the same each time.
     head: Vec<u8>,
@@ -384,6 +386,7 @@ impl Step {
         {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
+        let upgrades = given(&headers, &UPGRADE) || plan.expect_status.contains(&101);
         let body = match &plan.body {
             Body::Template(text) => Content::Template(templates.add(text)?),
             Body::Pieces(pieces) => {
@@ -418,6 +421,7 @@ impl Step {
             headers,
             header_templates,
             body,
+            upgrades,
             expect_status: plan.expect_status.clone(),
         })
     }
@@ -490,7 +494,8 @@ impl Step {
         if let Some(rate) = self.transfer.upload_rate {
             payload = payload.slowly(rate);
         }
-        Exchange { payload, bodiless: method == Method::HEAD, keep: self.keep() }
+        let bodiless = method == Method::HEAD;
+        Exchange { payload, bodiless, may_switch: self.upgrades, keep: self.keep() }
     }
 
     /// The request that a redirect asks for; none where it leads to another host.

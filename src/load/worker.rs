@@ -206,8 +206,12 @@ impl Worker {
                 break;
             }
             tokio::select! {
-                command = self.setup.commands.recv(), if finish_by.is_none() => match command {
-                    Some(Command::Finish { drain }) => finish_by = Some(self.close_all() + drain),
+                command = self.setup.commands.recv() => match command {
+                    // Told again, it may only be sooner.
+                    Some(Command::Finish { drain }) => {
+                        let by = self.close_all() + drain;
+                        finish_by = Some(finish_by.map_or(by, |earlier: Moment| earlier.min(by)));
+                    }
                     // The engine was dropped: nobody wants to know more.
                     None => finish_by = Some(self.close_all()),
                     Some(command) => self.obey(command),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::failures::failures;
 use super::{Renderer, custom, text, watch};
 use crate::analysis::{Findings, Phase, Times, Vital};
 use crate::units::Bytes;
@@ -116,6 +117,21 @@ fn phases(out: &mut String, findings: &Findings) -> std::fmt::Result {
             time(|row| row.p95),
             time(|row| row.p99),
         )?;
+    }
+    writeln!(out)?;
+    failed(out, findings)
+}
+
+/// How requests failed, in each phase where some did.
+fn failed(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    let of = |phase: &Phase| Some((plain(&phase.name), failures(phase.traffic.as_ref()?)?));
+    let rows: Vec<(String, String)> = findings.phases.iter().filter_map(of).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "Failed requests:\n")?;
+    for (name, how) in rows {
+        writeln!(out, "- {name}: {how}")?;
     }
     writeln!(out)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::failures::failures;
 use super::markdown::pass_word;
 use super::{Renderer, custom, text, watch};
 use crate::analysis::{Findings, Phase, Startup, Times, Verdict, float};
@@ -183,7 +184,19 @@ fn phases(out: &mut String, findings: &Findings) -> std::fmt::Result {
     for phase in &findings.phases {
         phase_line(out, phase)?;
     }
-    Ok(())
+    failed(out, findings)
+}
+
+/// How requests failed, in each phase where some did.
+fn failed(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    let of =
+        |phase: &Phase| Some((text::clean(&phase.name, 40), failures(phase.traffic.as_ref()?)?));
+    let rows: Vec<(String, String)> = findings.phases.iter().filter_map(of).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nFailed requests")?;
+    rows.iter().try_for_each(|(name, how)| wrapped(out, &format!("{name}: {how}")))
 }
 
 fn phase_line(out: &mut String, phase: &Phase) -> std::fmt::Result {

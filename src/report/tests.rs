@@ -229,6 +229,9 @@ fn the_summary_of_a_killed_run() {
     ramp           75.2 MiB   62.9 MiB      1498    0.0%   2.4 ms   3.8 ms   4.0 ms
     burst           210 MiB    198 MiB      8703    0.5%    54 ms   221 ms   236 ms
 
+    Failed requests
+      burst: 45 × another status
+
     Thresholds
       ok            memory max<80%                                         198 MiB
       BROKEN        http_req_duration p(95)<200                           217.1 ms

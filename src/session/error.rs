@@ -41,7 +41,8 @@ impl Error {
         match self {
             Self::Runtime(error) => error.help(),
             Self::Record(error) => error.help(),
-            Self::Sample(_) | Self::Load(_) | Self::Helper(_) => None,
+            Self::Load(error) => error.help(),
+            Self::Sample(_) | Self::Helper(_) => None,
         }
     }
 }

@@ -67,7 +67,9 @@ impl LoadRun {
             Finish::Completed => self.plan.traffic.drain,
             _ => Duration::ZERO,
         };
-        let mut finishing = std::pin::pin!(engine.finish(drain));
+        let mut hurry = self.stop.clone();
+        let finishing = engine.finish_or_hurry(drain, async move { hurry.asked().await });
+        let mut finishing = std::pin::pin!(finishing);
         let finished = loop {
             tokio::select! {
                 done = &mut finishing => break done,
@@ -79,6 +81,7 @@ impl LoadRun {
         while let Some(event) = events.recv().await {
             self.take(event).await?;
         }
+        let finish = if self.stop.is_asked() { Finish::Interrupted } else { finish };
         self.note(What::Drained).await?;
         self.note(What::Finished(finish.clone())).await?;
         tokio::task::spawn_blocking(move || self.recorder.finish())

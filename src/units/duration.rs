@@ -5,9 +5,21 @@ use std::time::Duration;
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a duration: write a number and a unit, such as 30s, 1ms, 5m or 1h30m")]
+#[error("`{text}` is not a duration: {}", way_out(.text))]
 pub struct ParseDurationError {
     text: String,
+}
+
+/// What to write instead.
+fn way_out(text: &str) -> String {
+    let number = text.trim();
+    let is_number = number.parse::<f64>().is_ok()
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_number {
+        format!("it lacks a unit; write {number}s for seconds, {number}m for minutes")
+    } else {
+        "write a number and a unit, such as 30s, 1ms, 5m or 1h30m".to_owned()
+    }
 }
 
 /// Parses `30s`, `1ms`, `250us`, `5m`, `1h30m` or `1.5s`.
@@ -88,6 +100,12 @@ mod tests {
         for text in ["", "10", "ten seconds", "-1s", "5 parsecs"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_bare_number_is_told_its_unit() {
+        assert!(parse_duration("5").unwrap_err().to_string().contains("write 5s"));
+        assert!(parse_duration("abc").unwrap_err().to_string().contains("30s"));
     }
 
     #[test]
