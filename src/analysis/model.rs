@@ -336,6 +336,8 @@ pub struct Traffic {
     pub failed: u64,
     /// Requests that fell due and were never sent.
     pub unsent: u64,
+    /// Requests that were sent more than [`Traffic::LATE_US`] after they were due.
+    pub late: u64,
     /// Requests per second of the phase.
     pub rate: Option<f64>,
     /// Bytes written to sockets.
@@ -365,6 +367,11 @@ pub struct Traffic {
     pub steps: Vec<StepTraffic>,
     /// Metrics of the scenario's own.
     pub metrics: Vec<CustomTraffic>,
+}
+
+impl Traffic {
+    /// From due to sent, in microseconds: what is more counts as late.
+    pub const LATE_US: u64 = 10_000;
 }
 
 /// What answers gave to a metric of the scenario's own.

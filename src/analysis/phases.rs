@@ -133,6 +133,7 @@ impl PhaseSums {
             requests: self.counts.ended,
             failed: self.counts.failed,
             unsent: self.counts.unsent,
+            late: self.lateness.count_above(Traffic::LATE_US),
             rate: (seconds > 0.0).then(|| float(self.counts.ended) / seconds),
             bytes_sent: self.counts.bytes_sent,
             bytes_received: self.counts.bytes_received,

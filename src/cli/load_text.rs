@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::analysis::{Findings, Verdict};
+use crate::analysis::{Findings, Traffic, Verdict};
 use crate::clock::Moment;
 use crate::event::{Counts, ErrorKind, Event, GeneratorReport, Histogram, What};
 use crate::units::{Bytes, Human};
@@ -156,9 +156,11 @@ impl Account {
             )?;
             writeln!(
                 text,
-                "  sent after due: p50 {}, p99 {}",
+                "  sent after due: p50 {}, p99 {}, {} later than {} ms",
                 at(&self.lateness_us, 50.0),
-                at(&self.lateness_us, 99.0)
+                at(&self.lateness_us, 99.0),
+                self.lateness_us.count_above(Traffic::LATE_US),
+                Traffic::LATE_US / 1000
             )?;
         }
         if let Some(generator) = &self.generator

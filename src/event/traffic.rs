@@ -350,6 +350,12 @@ impl Histogram {
         recorded.map(|row| (row.value_iterated_to(), row.count_at_value()))
     }
 
+    /// How many values are greater than this, in microseconds, as exact as they are kept.
+    #[must_use]
+    pub fn count_above(&self, us: u64) -> u64 {
+        if us >= Self::MAX_US { 0 } else { self.0.count_between(us + 1, Self::MAX_US) }
+    }
+
     /// As the library has it.
     pub(crate) const fn as_hdr(&self) -> &hdrhistogram::Histogram<u64> {
         &self.0

@@ -1,4 +1,4 @@
-//! How requests failed, in a line.
+//! How requests failed, or weren't sent as they were due, in a line.
 
 use crate::analysis::Traffic;
 use crate::event::{ErrorKind, Status};
@@ -6,7 +6,8 @@ use crate::event::{ErrorKind, Status};
 /// Kinds of failures that are named; the most frequent ones.
 const NAMED: usize = 5;
 
-/// `120 timed out, 4 refused, 33 × status 503`; none where none failed.
+/// `120 timed out, 4 refused, 33 × status 503`, and what was never sent or late; none where all
+/// went well.
 pub(super) fn failures(traffic: &Traffic) -> Option<String> {
     let mut rows = unexpected_statuses(traffic);
     let kinds = traffic.errors.iter().filter(|(kind, _)| **kind != ErrorKind::Status);
@@ -18,6 +19,9 @@ pub(super) fn failures(traffic: &Traffic) -> Option<String> {
     if rest > 0 {
         rows.push((rest, "otherwise".to_owned()));
     }
+    rows.push((traffic.unsent, "never sent".to_owned()));
+    rows.push((traffic.late, format!("sent over {} ms late", Traffic::LATE_US / 1000)));
+    rows.retain(|(count, _)| *count > 0);
     let parts: Vec<String> = rows.iter().map(|(count, what)| format!("{count} {what}")).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
@@ -56,9 +60,12 @@ mod tests {
                 answer(Status::Code(503), false, 33),
                 answer(Status::None, false, 124),
             ],
+            unsent: 7,
+            late: 9,
             ..Traffic::default()
         };
-        let said = "120 timed out, 33 × status 503, 4 refused, 2 × another status";
+        let said = "120 timed out, 33 × status 503, 4 refused, 2 × another status, \
+                    7 never sent, 9 sent over 10 ms late";
         assert_eq!(failures(&traffic).as_deref(), Some(said));
         assert_eq!(failures(&Traffic::default()), None);
     }

@@ -31,6 +31,8 @@ pub(super) struct TrafficRow<'a> {
     requests: u64,
     failed: u64,
     unsent: u64,
+    /// Sent more than 10 ms after they were due.
+    late: u64,
     rate: Option<f64>,
     bytes_sent: u64,
     bytes_received: u64,
@@ -134,6 +136,7 @@ pub(super) fn traffic(row: &Traffic) -> TrafficRow<'_> {
         requests: row.requests,
         failed: row.failed,
         unsent: row.unsent,
+        late: row.late,
         rate: row.rate.and_then(places),
         bytes_sent: row.bytes_sent,
         bytes_received: row.bytes_received,

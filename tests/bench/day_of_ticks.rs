@@ -459,7 +459,7 @@ impl Simulated {
                 phase: 0,
                 step,
                 status: [(200, counts.ended)].into(),
-                errors: std::collections::BTreeMap::new(),
+                errors: BTreeMap::new(),
                 counts,
                 latency_us,
                 duration_us: duration_us.clone(),

@@ -41,7 +41,7 @@ pub(super) fn tags(table: &Reader<'_>, context: &Context<'_>) -> BTreeMap<String
 
 /// `metrics = { cache_hits = { rate = "header:x-cache", equals = "HIT" } }`
 pub(super) fn metrics(table: &Reader<'_>, context: &Context<'_>) -> Vec<CustomMetric> {
-    let entries = table.entries("metrics").into_iter();
+    let entries = table.entries("metrics").iter();
     entries.filter_map(|entry| metric(entry, context)).collect()
 }
 
