@@ -323,6 +323,43 @@ fn a_reader_that_closes_the_pipe_takes_nothing_from_the_verdict() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// A phase of a minute whose requests are no success, and a rule about that.
+fn aborted_by(runtime: Runtime, bench: &Bench, rule: &str) -> (f64, Value) {
+    let _ = std::fs::remove_dir_all(bench.path().join("out"));
+    bench.scenario(
+        &["steady"],
+        &format!(
+            "limits = {{ memory = \"64MiB\" }}\n[startup]\ntrials = 0\n\
+             [[scenario]]\nname = \"get\"\n[[scenario.step]]\nget = \"/\"\n\
+             expect = {{ status = 404 }}\n\
+             [[phase]]\nname = \"bad\"\nrate = 20\nfor = \"60s\"\n[thresholds]\n{rule}\n"
+        ),
+    );
+    let json = bench.run_scenario(runtime).expect_code(1).json();
+    let phase = &json["phases"][0];
+    let seconds = |key: &str| phase[key].as_f64().expect("a time") / 1000.0;
+    (seconds("end_ms") - seconds("start_ms"), json)
+}
+
+#[test]
+fn an_abort_waits_for_its_delay_and_then_comes_soon() {
+    on_each_runtime(|runtime, bench| {
+        // Traffic is looked at every 2 s, and told within 2 s.
+        let failing = "{ rule = \"rate<0.01\", abort = true, delay = \"4s\" }";
+        let failing = format!("\"http_req_failed\" = {failing}");
+        // Memory is looked at in each window.
+        let large = "\"memory\" = { rule = \"max<1KiB\", abort = true, delay = \"2s\" }";
+        for (rule, metric, least, most) in
+            [(failing.as_str(), "http_req_failed", 4.0, 10.0), (large, "memory", 2.0, 4.0)]
+        {
+            let (took, json) = aborted_by(runtime, bench, rule);
+            assert!((least..most).contains(&took), "{rule} on {runtime:?}: {took} s");
+            let text = reason(&json, "aborted").expect("a reason")["text"].clone();
+            assert!(text.as_str().unwrap().contains(metric), "{text}");
+        }
+    });
+}
+
 const PATTERNED: &str = "limits = { memory = \"64MiB\" }\n[startup]\ntrials = 0\n\
     [[scenario]]\nname = \"get\"\n[[scenario.step]]\nget = \"/\"\n\
     [[phase]]\nname = \"own\"\nrate = 5\nfor = \"60s\"\n\

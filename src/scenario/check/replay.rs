@@ -38,10 +38,7 @@ fn read(at: &At<String>, context: &Context<'_>) -> Option<Log> {
         fault(format!("failed to read `{shown}`: {error}"), help);
     });
     match logs::parse(&read.ok()?) {
-        Ok(log) => {
-            tell_skipped(&log, at, context);
-            Some(log)
-        }
+        Ok(log) => is_mostly_read(&log, at, context).then_some(log),
         Err(error) => {
             fault(format!("`{shown}`: {error}"), error.help());
             None
@@ -51,8 +48,8 @@ fn read(at: &At<String>, context: &Context<'_>) -> Option<Log> {
 
 /// Tells what of a file was left out: a fault where that is most of it, for then it is hardly what
 /// it was taken for.
-fn tell_skipped(log: &Log, at: &At<String>, context: &Context<'_>) {
-    let Some((place, why)) = &log.first_fault else { return };
+fn is_mostly_read(log: &Log, at: &At<String>, context: &Context<'_>) -> bool {
+    let Some((place, why)) = &log.first_fault else { return true };
     let (one, all) = match log.format {
         Format::Har => ("entry", "entries"),
         Format::Common | Format::JsonLines => ("line", "lines"),
@@ -64,13 +61,14 @@ fn tell_skipped(log: &Log, at: &At<String>, context: &Context<'_>) {
         kept + skipped
     );
     // What is beyond the bound was not even tried.
-    if skipped > kept && log.requests.len() < logs::REQUESTS_MAX {
-        let help =
-            format!("that is most of them: leave out what is no request, such as other {all}");
-        context.notes.fault(&at.place, text, help);
-    } else {
+    let is_mostly_read = skipped <= kept || log.requests.len() >= logs::REQUESTS_MAX;
+    if is_mostly_read {
         context.notes.remark(format!("{text}; they are left out"));
+    } else {
+        let help = "that is most of them: cut the file to its requests";
+        context.notes.fault(&at.place, text, help);
     }
+    is_mostly_read
 }
 
 /// Tells how many requests of a log can't be replayed, for nobody knows when they came.
