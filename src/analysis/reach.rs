@@ -1,10 +1,15 @@
 //! Whether requests still reached the target when a phase ended.
 
+use std::time::Duration;
+
 use crate::clock::Moment;
 use crate::event::{ErrorKind, TrafficWindow};
 
 /// A target that was out of reach over less than one in so many parts of a phase is left alone.
 const LEAST_PART: u32 = 4;
+/// Windows of traffic are about this long: the last that a request came through in began so much
+/// before the loss can be seen.
+const SEEN_LATE: Duration = Duration::from_secs(1);
 /// Failures of a target that is gone.
 const LOST: [ErrorKind; 3] = [ErrorKind::Refused, ErrorKind::Reset, ErrorKind::Connect];
 
@@ -35,7 +40,8 @@ impl Reach {
     /// Since when nothing reached the target any more, where that is a good part of the phase.
     pub(super) fn lost_since(&self, start: Moment, end: Moment) -> Option<Moment> {
         let since = self.lost_since?.max(start);
-        (end > since && end.since(since) * LEAST_PART >= end.since(start)).then_some(since)
+        let lost = end.since(since) + SEEN_LATE;
+        (end > since && lost * LEAST_PART >= end.since(start)).then_some(since)
     }
 }
 
@@ -62,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_target_that_is_gone_for_the_last_quarter_is_told() {
-        for (died_at, expected) in [(7, Some(7.0)), (8, None)] {
+        for (died_at, expected) in [(8, Some(8.0)), (9, None)] {
             let mut reach = Reach::default();
             for second in 0..10 {
                 let gone = second >= died_at;
