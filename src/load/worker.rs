@@ -28,10 +28,10 @@ use crate::load::tally::{Tallies, Tally};
 use crate::load::template::Shared;
 use crate::load::users::{Quota, drive_closed, let_go};
 use crate::load::{Endpoint, Error};
-use crate::plan::{LoadModel, PhasePlan, TrafficPlan, UserCurve};
+use crate::plan::{LoadModel, PhasePlan, ScenarioPlan, TrafficPlan, UserCurve};
 
-/// How often deadlines are looked at: a timeout may come that much late.
-const SWEEP: Duration = Duration::from_millis(20);
+/// How often deadlines are looked at, at the most and at the least often.
+const SWEEP: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 /// How long requests that were given up may take to end.
 const ABANDONED_WITHIN: Duration = Duration::from_secs(10);
 /// How often idle connections are looked at.
@@ -124,6 +124,14 @@ fn enter(endpoint: &Endpoint) -> Result<(), Error> {
     }
 }
 
+/// How often deadlines are looked at: a timeout comes a fiftieth of the shortest one late.
+fn sweep_pace(traffic: &TrafficPlan) -> Duration {
+    let steps = traffic.scenarios.iter().flat_map(ScenarioPlan::all_steps);
+    let timeouts = steps.filter_map(|step| step.transfer.timeout);
+    let [least, most] = SWEEP;
+    (timeouts.fold(traffic.timeout, Duration::min) / 50).clamp(least, most)
+}
+
 impl Worker {
     fn new(setup: Setup, scenarios: Scenarios) -> Self {
         let wire = Rc::new(Wire::default());
@@ -173,7 +181,7 @@ impl Worker {
         if self.setup.worker > 0 || !any {
             return Ok(());
         }
-        let mut sweeps = interval(SWEEP);
+        let mut sweeps = interval(sweep_pace(&self.setup.traffic));
         let mut work = std::pin::pin!(set_up(Rc::clone(&self.shop)));
         let captured = loop {
             tokio::select! {
@@ -196,7 +204,7 @@ impl Worker {
         let first = Instant::now() + window - Duration::from_nanos(past);
         let mut windows = interval_at(first, window);
         windows.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut sweeps = interval(SWEEP);
+        let mut sweeps = interval(sweep_pace(&self.setup.traffic));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut prunes = interval(PRUNE);
         prunes.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -114,12 +114,12 @@ fn micros(from_ns: u64, to_ns: u64) -> u64 {
 }
 
 /// Sends `GET /` at each due time and reads the answers: one epoll for the timer and all
-/// connections, no blocking. Takes the idle connection that was used last, and makes another one
-/// only when none is idle. It writes a request that was put together before, takes as many bytes
+/// connections, no blocking. Takes the idle connection that was used last, makes another one only
+/// when none is idle, and lets what is due wait where there are `lines_max` already. It writes a request that was put together before, takes as many bytes
 /// for a whole answer as the first one had, has no timeouts, and keeps two times a request.
-pub(crate) fn client_loop(address: SocketAddr, due_ns: Vec<u64>) -> Looped {
+pub(crate) fn client_loop(address: SocketAddr, due_ns: Vec<u64>, lines_max: usize) -> Looped {
     let work = move || {
-        let mut client = Client::new(address);
+        let mut client = Client::new(address, lines_max);
         client.run(&due_ns);
         let cpu_ns = client.cpu_ns;
         Looped {
@@ -145,6 +145,7 @@ struct Client {
     request: Vec<u8>,
     answer_bytes: usize,
     lines: Vec<Line>,
+    lines_max: usize,
     idle: Vec<usize>,
     buffer: Vec<u8>,
     lateness_us: Vec<u64>,
@@ -153,7 +154,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(address: SocketAddr) -> Self {
+    fn new(address: SocketAddr, lines_max: usize) -> Self {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("epoll can be had");
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).expect("a timer can be had");
@@ -167,6 +168,7 @@ impl Client {
             request: format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes(),
             answer_bytes: 0,
             lines: Vec::new(),
+            lines_max,
             idle: Vec::new(),
             buffer: vec![0; 64 << 10],
             lateness_us: Vec::new(),
@@ -210,6 +212,9 @@ impl Client {
                     self.receive(line);
                 }
             }
+            if due_ns.get(next).is_some_and(|due| *due <= monotonic_ns()) {
+                next = self.send_due(due_ns, next);
+            }
         }
         self.cpu_ns = thread_cpu_ns() - cpu;
     }
@@ -219,6 +224,10 @@ impl Client {
         while let Some(due) = due_ns.get(next)
             && *due <= monotonic_ns()
         {
+            if self.idle.is_empty() && self.lines.len() >= self.lines_max {
+                // The next answer makes room.
+                return next;
+            }
             self.send(*due);
             next += 1;
         }
