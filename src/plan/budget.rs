@@ -19,7 +19,7 @@ pub struct Budget {
     /// How often events are committed to disk.
     pub commit_every: Duration,
     /// The most events in one commit: a crowd of them is committed before the time is up.
-    pub commit_events: usize,
+    pub commit_events: u32,
     /// Packed raw ticks around spikes, beyond which no more are recorded.
     pub raw_ticks: Bytes,
 }

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
-use super::{Error, Header, RunDirectory, store};
+use super::store::{self, Batch};
+use super::{Error, Header, RunDirectory};
 use crate::event::Event;
 use crate::plan::Budget;
 
 /// Batches are committed often, so that little is lost, and small ones deflate badly: so often, or
 /// after so many events, those since the last time are packed into one.
 const PACK_EVERY: Duration = Duration::from_secs(60);
-const PACK_EVENTS: usize = 2048;
+const PACK_EVENTS: u32 = 2048;
 
 /// How often the writer looks for events while there are none.
 const IDLE: Duration = Duration::from_millis(20);
@@ -45,7 +46,7 @@ impl Recorder {
             path,
             commit_every,
             commit_events,
-            unpacked: Vec::new(),
+            unpacked: Batch::default(),
             first_unpacked: None,
             packed: Instant::now(),
         };
@@ -89,24 +90,24 @@ struct Writer {
     connection: Connection,
     path: PathBuf,
     commit_every: Duration,
-    commit_events: usize,
+    commit_events: u32,
     /// The events of the batches that are not packed yet, and the first of these.
-    unpacked: Vec<Event>,
+    unpacked: Batch,
     first_unpacked: Option<i64>,
     packed: Instant,
 }
 
 impl Writer {
     fn run(mut self, mut queue: Receiver<Event>) -> Result<(), Error> {
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let mut committed = Instant::now();
         loop {
             match queue.try_recv() {
-                Ok(event) => batch.push(event),
+                Ok(event) => batch.push(&event),
                 Err(TryRecvError::Empty) => std::thread::sleep(IDLE),
                 Err(TryRecvError::Disconnected) => break,
             }
-            if batch.len() >= self.commit_events || committed.elapsed() >= self.commit_every {
+            if batch.events >= self.commit_events || committed.elapsed() >= self.commit_every {
                 self.commit(&mut batch)?;
                 committed = Instant::now();
             }
@@ -119,28 +120,24 @@ impl Writer {
             .map_err(|source| self.refused(source))
     }
 
-    fn commit(&mut self, batch: &mut Vec<Event>) -> Result<(), Error> {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
-            return Ok(());
-        };
-        let (first, last) = (first.at.as_nanos(), last.at.as_nanos());
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let Some(first) = batch.first else { return Ok(()) };
         self.connection
             .prepare_cached(
                 "INSERT INTO batch (first_ns, last_ns, events, body) VALUES (?1, ?2, ?3, ?4)",
             )
             .and_then(|mut insert| {
-                let body = store::encode(batch);
                 insert.execute(params![
-                    first.cast_signed(),
-                    last.cast_signed(),
-                    u32::try_from(batch.len()).unwrap_or(u32::MAX),
-                    body
+                    first.as_nanos().cast_signed(),
+                    batch.last.as_nanos().cast_signed(),
+                    batch.events,
+                    batch.body()
                 ])
             })
             .map_err(|source| self.refused(source))?;
         self.first_unpacked.get_or_insert(self.connection.last_insert_rowid());
         self.unpacked.append(batch);
-        if self.unpacked.len() >= PACK_EVENTS || self.packed.elapsed() >= PACK_EVERY {
+        if self.unpacked.events >= PACK_EVENTS || self.packed.elapsed() >= PACK_EVERY {
             self.pack()?;
         }
         Ok(())
@@ -148,17 +145,14 @@ impl Writer {
 
     /// Puts one large batch in the place of the small ones since the last time, in one step.
     fn pack(&mut self) -> Result<(), Error> {
-        let events = std::mem::take(&mut self.unpacked);
+        let batch = std::mem::take(&mut self.unpacked);
         self.packed = Instant::now();
-        let (Some(seq), Some(last)) = (self.first_unpacked.take(), events.last()) else {
-            return Ok(());
-        };
-        let (body, last_ns) = (store::encode(&events), last.at.as_nanos().cast_signed());
-        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let Some(seq) = self.first_unpacked.take() else { return Ok(()) };
+        let last_ns = batch.last.as_nanos().cast_signed();
         let packed = self.connection.unchecked_transaction().and_then(|transaction| {
             transaction.execute(
                 "UPDATE batch SET last_ns = ?2, events = ?3, body = ?4 WHERE seq = ?1",
-                params![seq, last_ns, count, body],
+                params![seq, last_ns, batch.events, batch.body()],
             )?;
             transaction.execute("DELETE FROM batch WHERE seq > ?1", [seq])?;
             transaction.commit()
@@ -207,7 +201,7 @@ mod tests {
             .query_row("SELECT count(*) FROM batch", [], |row| row.get(0))
             .unwrap();
         // Full packs, and what was left at the end.
-        let full = u32::try_from(3001_usize.div_ceil(PACK_EVENTS)).unwrap();
+        let full = 3001_u32.div_ceil(PACK_EVENTS);
         assert!(batches <= full, "{batches} batches, where {full} hold them all");
         let events: Vec<Event> = done.events().map(Result::unwrap).collect();
         assert_eq!(events, (0..=3000).map(event).collect::<Vec<_>>());

@@ -159,7 +159,7 @@ fn simulate(day: Day, hours: u64, commit: u64) -> Value {
     let run = RunDirectory::create(dir.path()).expect("a directory for the run");
     let budget = Budget {
         commit_every: Duration::from_secs(3600),
-        commit_events: usize::try_from(commit).expect("few events"),
+        commit_events: u32::try_from(commit).expect("few events"),
         event_queue: 64,
         ..Budget::default()
     };
