@@ -18,6 +18,11 @@ const APPLICATION_ID: u32 = 0x4857_5452;
 /// The most that one batch may hold once inflated; a damaged one must not fill the memory.
 const BATCH_MAX: u64 = 256 * 1024 * 1024;
 
+/// For batches that are soon packed into larger ones.
+pub(super) const QUICK: Compression = Compression::new(4);
+/// For those that stay.
+pub(super) const SMALL: Compression = Compression::new(7);
+
 /// Makes the tables of a new recording.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     // WAL: readers don't wait for the writer, and a commit is one append.
@@ -80,8 +85,8 @@ impl Batch {
     }
 
     /// The events as they are stored: a `MessagePack` array (`array 32` of its specification).
-    pub(super) fn body(&self) -> Vec<u8> {
-        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::new(4));
+    pub(super) fn body(&self, level: Compression) -> Vec<u8> {
+        let mut deflated = DeflateEncoder::new(Vec::new(), level);
         let header = self.events.to_be_bytes();
         for part in [&[0xdd], header.as_slice(), &self.plain] {
             deflated.write_all(part).expect("writing to memory never fails");
@@ -127,13 +132,16 @@ mod tests {
             Event { at: Moment::from_millis(9), what: What::Finished(Finish::Completed) },
         ];
         let mut batch = batch_of(&events);
-        assert_eq!(decode(&batch.body()).as_ref(), Ok(&events));
+        assert_eq!(decode(&batch.body(QUICK)).as_ref(), Ok(&events));
         let mut twice = Batch::default();
         twice.append(&mut batch);
-        assert_eq!((batch.events, batch.first, decode(&batch.body())), (0, None, Ok(Vec::new())));
+        assert_eq!(
+            (batch.events, batch.first, decode(&batch.body(QUICK))),
+            (0, None, Ok(Vec::new()))
+        );
         twice.append(&mut batch_of(&events));
         assert_eq!((twice.first, twice.last), (Some(events[0].at), events.last().unwrap().at));
-        assert_eq!(decode(&twice.body()), Ok([events.clone(), events].concat()));
+        assert_eq!(decode(&twice.body(SMALL)), Ok([events.clone(), events].concat()));
     }
 
     proptest! {

@@ -131,7 +131,7 @@ impl Writer {
                     first.as_nanos().cast_signed(),
                     batch.last.as_nanos().cast_signed(),
                     batch.events,
-                    batch.body()
+                    batch.body(store::QUICK)
                 ])
             })
             .map_err(|source| self.refused(source))?;
@@ -152,7 +152,7 @@ impl Writer {
         let packed = self.connection.unchecked_transaction().and_then(|transaction| {
             transaction.execute(
                 "UPDATE batch SET last_ns = ?2, events = ?3, body = ?4 WHERE seq = ?1",
-                params![seq, last_ns, batch.events, batch.body()],
+                params![seq, last_ns, batch.events, batch.body(store::SMALL)],
             )?;
             transaction.execute("DELETE FROM batch WHERE seq > ?1", [seq])?;
             transaction.commit()
