@@ -7,10 +7,12 @@
 mod checklist;
 mod collect;
 mod columns;
+mod growth;
 mod lives;
 mod model;
 mod phases;
 mod reach;
+mod recovery;
 mod spikes;
 mod startup;
 mod timed;
@@ -19,6 +21,7 @@ mod vitals;
 mod watch;
 
 pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
+pub use growth::{Driver, Growth, GrowthClass, ResourceGrowth};
 pub use lives::LifeFinding;
 pub use model::{
     Answer, AnswerTraffic, CheckItem, Composition, CustomTraffic, Findings, GeneratorAccount,
@@ -30,6 +33,8 @@ pub use model::{
 use crate::clock::Anchor;
 use crate::event::{Event, RunFacts};
 use crate::plan::Outline;
+
+pub use recovery::{Back, Recovery};
 
 pub use crate::judge::Measured;
 pub(crate) use crate::judge::float;

@@ -296,6 +296,7 @@ mod tests {
                 name: "bur\u{1b}[31mst".to_owned(),
                 length_ns: 5_000_000_000,
                 bursts: true,
+                ..PhaseOutline::default()
             }],
             steps: Vec::new(),
             thresholds: Vec::new(),
@@ -333,7 +334,7 @@ mod tests {
             tick_ns: 1_000_000,
             window_ns: 100_000_000,
             settle_ns: 0,
-            phases: vec![PhaseOutline { name: "watch".to_owned(), length_ns: 0, bursts: false }],
+            phases: vec![PhaseOutline { name: "watch".to_owned(), ..PhaseOutline::default() }],
             steps: Vec::new(),
             thresholds: Vec::new(),
             words: Words::default(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::growth::GrowthClass;
 use super::model::{Answer, CheckItem, Findings};
 use crate::event::ReleaseBuild;
 use crate::plan::Outline;
@@ -104,6 +105,22 @@ fn bursts(findings: &Findings, outline: &Outline) -> CheckItem {
 
 fn settled(findings: &Findings) -> CheckItem {
     let question = SETTLED;
+    if let Some(growth) = &findings.growth {
+        let answer = match growth.class {
+            GrowthClass::Flat | GrowthClass::Settles | GrowthClass::Retained => Answer::Yes,
+            GrowthClass::Leak => Answer::No,
+            GrowthClass::Unclear => Answer::Unknown,
+        };
+        let more = growth.more_cycles.map_or_else(String::new, |more| {
+            let what = if growth.by_bursts { "bursts" } else { "parts" };
+            format!("; {more} more {what} would tell")
+        });
+        let (first, last, over) = (growth.first, growth.last, growth.over());
+        let (class, phase) = (growth.class.name(), &growth.phase);
+        let evidence =
+            format!("{class} in {phase}: the floor was {first}, and {last} after {over}{more}");
+        return item(question, answer, evidence);
+    }
     let levels = || findings.phases.iter().filter_map(|phase| phase.memory);
     let evidence = match (levels().next(), levels().next_back()) {
         (Some(first), Some(last)) => format!(

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::TimelineBuilder;
+use super::growth::Growing;
 use super::lives::Lives;
 use super::model::{Composition, Findings, GeneratorAccount, Memory, SamplerAccount};
 use super::phases::Phases;
+use super::recovery::Recovering;
 use super::spikes::Spikes;
 use super::startup::Trials;
 use super::vitals::Whole;
@@ -31,6 +33,8 @@ pub(super) struct Collector {
     trials: Trials,
     phases: Phases,
     spikes: Spikes,
+    growing: Growing,
+    recovering: Recovering,
     timeline: TimelineBuilder,
     lives: Lives,
     memory: Option<Memory>,
@@ -112,6 +116,8 @@ impl Collector {
             trials: Trials::default(),
             phases: Phases::default(),
             spikes: Spikes::default(),
+            growing: Growing::default(),
+            recovering: Recovering::default(),
             timeline: TimelineBuilder::new(outline.window_ns),
             lives: Lives::default(),
             memory: None,
@@ -163,10 +169,13 @@ impl Collector {
             What::Flow(window) => {
                 self.timeline.flow(at, window);
                 self.spikes.flow(at, window);
+                self.growing.flow(window, &self.places);
+                self.recovering.flow(at, window, &self.places, &self.outline);
             }
             What::Traffic(window) => {
                 self.timeline.traffic(at, window);
                 self.phases.of(window.phase).traffic(at, window);
+                self.recovering.traffic(at, window, &self.places, &self.outline);
             }
             What::SamplerDone(report) => {
                 self.spikes.end(report.life);
@@ -193,6 +202,7 @@ impl Collector {
         let before = self.vitals.insert(life, (at, now.clone()));
         self.phases.vitals(&self.places, before.as_ref(), at, now);
         self.whole.vitals(life, at, now);
+        self.growing.vitals(at, now, &self.places);
         if let Some(before) = before {
             self.timeline.vitals(&before, at, now);
         }
@@ -201,6 +211,8 @@ impl Collector {
     fn sampling(&mut self, start: &SamplingStart) {
         self.samplers.entry(start.life).or_default().start = Some(*start);
         self.spikes.sampling(start);
+        self.growing.sampling(start);
+        self.recovering.sampling(start);
     }
 
     fn kill(&mut self, kill: &OomKill, at: Moment) {
@@ -233,6 +245,8 @@ impl Collector {
             *most = (*most).max(hits);
         }
         self.timeline.memory(at, window);
+        self.growing.memory(placed, &self.places, &self.outline);
+        self.recovering.memory(placed, &self.places, &self.outline);
         if let Some(phase) = placed.phase {
             self.phases.of(phase).memory(window);
         }
@@ -277,6 +291,10 @@ impl Collector {
         let lives = std::mem::take(&mut self.lives).finish(kills_of);
         let spans = self.places.phases();
         let (spikes, spikes_total) = self.spikes.finish(&self.places, &self.outline);
+        let mut phases = self.phases.finish(spans, self.end, &self.outline);
+        for (phase, span) in phases.iter_mut().zip(spans) {
+            phase.recovery = self.recovering.finish(span.0);
+        }
         let mut findings = Findings {
             name: self.outline.name.clone(),
             anchor,
@@ -287,13 +305,14 @@ impl Collector {
             exit_code: 0,
             reasons: Vec::new(),
             startup: self.trials.finish(),
-            phases: self.phases.finish(spans, self.end, &self.outline),
+            phases,
             memory,
             lives,
             processes: self.whole.processes(),
             written: self.whole.written(),
             spikes,
             spikes_total,
+            growth: self.growing.finish(&self.outline, self.outline.limits.memory),
             sampler: sampler_account(&self.samplers, &self.places),
             generator: self.generator.map(generator_account),
             thresholds: self.thresholds.measured(),
@@ -308,7 +327,8 @@ impl Collector {
             let phase = self.outline.phases.get(usize::from(phase));
             phase.map(|phase| phase.name.clone())
         };
-        verdict::judge(&mut findings, &self.kills, self.finish.as_ref(), &phase_at);
+        let finish = self.finish.as_ref();
+        verdict::judge(&mut findings, &self.kills, finish, &self.outline, &phase_at);
         findings
     }
 

@@ -48,6 +48,8 @@ pub struct Findings {
     pub spikes: Vec<SpikeFinding>,
     /// All spikes; none where no raw ticks could show any.
     pub spikes_total: Option<u64>,
+    /// How memory grew under steady or bursting traffic; none where no phase had any.
+    pub growth: Option<super::Growth>,
     /// The sampler's account.
     pub sampler: Option<SamplerAccount>,
     /// The load generator's account.
@@ -150,6 +152,8 @@ pub struct Reason {
     pub text: String,
     /// When it happened, where it is of a moment.
     pub at: Option<Moment>,
+    /// What to do about it, where that is not said already.
+    pub next: Option<String>,
 }
 
 /// Startup over its trials.
@@ -210,6 +214,8 @@ pub struct Phase {
     pub target: Option<Vital>,
     /// The traffic that was due in it.
     pub traffic: Option<Traffic>,
+    /// How it got over its bursts; none where it had none that could be followed.
+    pub recovery: Option<super::Recovery>,
 }
 
 /// Memory in a phase.

@@ -87,6 +87,7 @@ impl PhaseSums {
             memory: self.memory,
             target,
             traffic: self.traffic_sums(start, end, outline),
+            recovery: None,
         }
     }
 

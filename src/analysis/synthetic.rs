@@ -63,6 +63,7 @@ impl Script {
             name: (*name).to_owned(),
             length_ns: seconds * 1_000_000_000,
             bursts: *bursts,
+            ..PhaseOutline::default()
         };
         let step = |scenario: &str, step: &str, kib| StepOutline {
             scenario: scenario.to_owned(),
@@ -313,7 +314,8 @@ impl Run {
         let burst = bursts && (50..55).contains(&(n % 100));
         let first = bursts && n % 100 == 50;
         let base = self.script.base;
-        let retained = if bursts { (n / 100) * 3 } else { 0 };
+        // The first bursts leave something that the later ones use again.
+        let retained = if bursts { (n / 100).min(2) * 3 } else { 0 };
         let low = base + retained + if burst { 25 } else { 2 };
         let peak = if first { low + self.rng.random_range(40..110) } else { low };
         let room = self.script.limit.bytes().map_or(4096, |limit| limit.get() >> 20);

@@ -1,5 +1,8 @@
 //! What it all comes to.
 
+mod advice;
+mod always;
+mod growth;
 mod traffic;
 
 use super::collect::Kills;
@@ -8,7 +11,7 @@ use super::model::{Findings, Level, Reason, Trial, Verdict};
 use crate::clock::Moment;
 use crate::event::{Finish, LifeRole, PeakMethod};
 use crate::judge::Measured;
-use crate::plan::{Aggregate, MetricKind, WATCH_PHASE, Window};
+use crate::plan::{Aggregate, MetricKind, Outline, WATCH_PHASE, Window};
 use crate::units::{Bytes, Limit};
 
 /// Less free than this share of the limit, in percent, is a warning.
@@ -50,17 +53,25 @@ pub(super) fn judge(
     findings: &mut Findings,
     kills: &Kills,
     finish: Option<&Finish>,
+    outline: &Outline,
     phase_at: &dyn Fn(Moment) -> Option<String>,
 ) {
     let mut case = Case { trouble: Trouble::default(), reasons: Vec::new() };
     case.kills(findings, kills, finish, phase_at);
     case.ending(finish);
+    case.growth(findings);
     case.thresholds(&findings.thresholds, finish);
     case.headroom(findings);
     case.page_cache(findings);
     case.sampler(findings);
     case.traffic(findings);
-    case.reasons.sort_by_key(|reason| reason.level);
+    case.startup(findings);
+    case.baseline(findings, outline);
+    case.recovery(findings);
+    case.reasons.sort_by_key(|reason| (reason.level, advice::rank(reason.id)));
+    for reason in &mut case.reasons {
+        reason.next = advice::next(reason, findings);
+    }
     (findings.verdict, findings.exit_code) = decide(case.trouble);
     findings.reasons = case.reasons;
 }
@@ -77,7 +88,7 @@ impl Case {
             Level::Warn => self.trouble.warned = true,
             Level::Info => {}
         }
-        let reason = Reason { id, level, text, at };
+        let reason = Reason { id, level, text, at, next: None };
         self.reasons.push(reason);
     }
 

@@ -142,13 +142,14 @@ impl Target {
         if let Some((at, exit)) = self.ended {
             let code = exit.code.map_or_else(String::new, |code| format!(" with exit code {code}"));
             let text = format!("it ended{code} at {:.1} s", at.as_secs_f64());
-            let reason = Reason { id: "ended", level: Level::Info, text, at: Some(at) };
+            let reason = Reason { id: "ended", level: Level::Info, text, at: Some(at), next: None };
             findings.reasons.push(reason);
         }
         if findings.memory.is_none() && findings.verdict == Verdict::Pass {
             findings.verdict = Verdict::Warn;
             let text = "no memory was read: it ended too soon".to_owned();
-            let reason = Reason { id: "unmeasured", level: Level::Warn, text, at: None };
+            let reason =
+                Reason { id: "unmeasured", level: Level::Warn, text, at: None, next: None };
             findings.reasons.insert(0, reason);
         }
         Some(Watched {

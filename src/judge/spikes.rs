@@ -7,7 +7,8 @@
 //!
 //! Two ticks that have fallen back end a spike, so that spikes two idle ticks apart stay two. A
 //! level that holds still on top of a rise becomes the floor for further spikes, while the rise
-//! below it waits for its fall: within [`FALLS_WITHIN`] it was a spike, later a step.
+//! below it waits for its fall: within [`FALLS_WITHIN`] it was a spike, later a step. Several wait
+//! one upon the other; those that fall in one go are one spike of the whole height.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +25,10 @@ const FALLS_WITHIN: Duration = Duration::from_secs(2);
 const FLOOR_TICKS: usize = 8;
 /// A rise that moves by less than the threshold over so many ticks holds still.
 const STILL_TICKS: usize = 20;
+/// Rises that wait for their falls at the same time; a further one counts to the one below it.
+const MOST_WAITING: usize = 8;
+/// A fall goes on until so many ticks in a row are no lower than the one before.
+const FALL_ENDS_TICKS: u32 = 2;
 /// Ticks whose movements say how noisy the service is, and how often that is worked out.
 const NOISE_TICKS: usize = 1024;
 const NOISE_EVERY: usize = 128;
@@ -41,9 +46,20 @@ pub struct SpikeDetector {
     run: Option<Rise>,
     /// The extent of the run's last ticks, to see whether it holds still.
     recent: VecDeque<(Bytes, Bytes)>,
-    waiting: Option<Rise>,
+    /// Rises that held still before they fell, the lowest first.
+    waiting: Vec<Rise>,
+    /// What has fallen of the topmost of them, as long as the fall goes on.
+    falling: Option<Falling>,
     noise: Noise,
     steps: u64,
+}
+
+/// A spike whose fall may yet go further down.
+#[derive(Debug, Clone, Copy)]
+struct Falling {
+    spike: Spike,
+    /// Ticks in a row that were no lower than the one before.
+    level: u32,
 }
 
 /// A rise that has not fallen back yet.
@@ -103,7 +119,8 @@ impl SpikeDetector {
             floor: VecDeque::with_capacity(FLOOR_TICKS),
             run: None,
             recent: VecDeque::with_capacity(STILL_TICKS),
-            waiting: None,
+            waiting: Vec::with_capacity(MOST_WAITING),
+            falling: None,
             noise: Noise::default(),
             steps: 0,
         }
@@ -121,23 +138,19 @@ impl SpikeDetector {
         } else if let Some(last) = last {
             self.noise.add(last.usage, tick.usage);
         }
-        let lower = self.wait(tick);
-        let before = found.len();
+        self.fall_on(tick, last.as_ref(), found);
         if self.run.is_some() {
             self.follow(tick, found);
         } else {
-            self.watch(tick, last.map_or(tick.at, |last| last.at));
+            self.watch(tick, last.map_or(tick.at, |last| last.at), found);
         }
-        if let Some(lower) = lower {
-            let upper = found.get(before).filter(|upper| upper.end == lower.end).copied();
-            found.truncate(if upper.is_some() { before } else { found.len() });
-            found.push(upper.map_or(lower, |upper| whole(&lower, &upper)));
-        }
+        self.wait(tick, found);
     }
 
     /// Ends the ticks: what is still up and has begun to fall counts, the rest is a step.
     pub fn finish(&mut self, found: &mut Vec<Spike>) {
-        for rise in [self.waiting.take(), self.run.take()].into_iter().flatten() {
+        found.extend(self.falling.take().map(|falling| falling.spike));
+        for rise in self.waiting.drain(..).chain(self.run.take()) {
             match rise.fallen {
                 Some((end, _)) => found.push(rise.spike(end)),
                 None => self.steps += 1,
@@ -151,7 +164,7 @@ impl SpikeDetector {
     /// Whether memory is up: a rise goes on, or waits for its fall.
     #[must_use]
     pub const fn is_up(&self) -> bool {
-        self.run.is_some() || self.waiting.is_some()
+        self.run.is_some() || !self.waiting.is_empty()
     }
 
     /// Rises that did not fall back.
@@ -168,10 +181,11 @@ impl SpikeDetector {
     }
 
     /// Nothing is up: look for a rise.
-    fn watch(&mut self, tick: &Tick, before: Moment) {
+    fn watch(&mut self, tick: &Tick, before: Moment, found: &mut Vec<Spike>) {
         let base = self.floor.iter().min().copied();
         match base {
             Some(base) if tick.peak - base >= self.threshold() => {
+                found.extend(self.falling.take().map(|falling| falling.spike));
                 self.recent.clear();
                 self.recent.push_back((tick.usage, tick.peak));
                 self.run = Some(Rise {
@@ -198,11 +212,11 @@ impl SpikeDetector {
         let threshold = self.threshold();
         let Some(run) = &mut self.run else { return };
         if let Some(spike) = run.tick(tick, true) {
-            found.push(spike);
             let low = run.fallen.map_or(tick.usage, |(_, low)| low);
             self.run = None;
             self.floor.clear();
             self.quiet(low);
+            self.ended(spike, found);
             return;
         }
         if self.recent.len() == STILL_TICKS {
@@ -223,28 +237,58 @@ impl SpikeDetector {
         }
     }
 
-    /// The level is a floor of its own now; the rise to it waits for its fall. A staircase waits
-    /// as one rise.
+    /// The level is a floor of its own now; the rise to it waits for its fall.
     fn hold_still(&mut self, level: Bytes) {
         let Some(run) = self.run.take() else { return };
-        let base = self.waiting.map(|waiting| (waiting.begin, waiting.base));
-        let (begin, base) = base.unwrap_or((run.begin, run.base));
-        self.waiting = Some(Rise { begin, base, ..run });
+        if self.waiting.len() == MOST_WAITING
+            && let Some(below) = self.waiting.last_mut()
+        {
+            *below = Rise { begin: below.begin, base: below.base, ..run };
+        } else {
+            self.waiting.push(run);
+        }
         self.floor.clear();
         self.quiet(level);
     }
 
-    /// A rise below the present floor: its fall ends it, and everything on top of it.
-    fn wait(&mut self, tick: &Tick) -> Option<Spike> {
-        let waiting = self.waiting.as_mut()?;
-        let spike = waiting.tick(tick, false);
-        if spike.is_some() {
-            self.waiting = None;
-        } else if waiting.is_late(tick.at) {
-            self.steps += 1;
-            self.waiting = None;
+    /// Rises below the present floor: a fall ends them, from the topmost down.
+    fn wait(&mut self, tick: &Tick, found: &mut Vec<Spike>) {
+        let spikes: Vec<Option<Spike>> =
+            self.waiting.iter_mut().map(|rise| rise.tick(tick, false)).collect();
+        if let Some(lowest) = spikes.iter().position(Option::is_some) {
+            // Whatever stands on one that has fallen has fallen as well.
+            self.waiting.truncate(lowest);
+            let fallen = spikes.into_iter().flatten().reduce(|lower, upper| whole(&lower, &upper));
+            if let Some(spike) = fallen {
+                self.ended(spike, found);
+            }
         }
-        spike
+        let late = self.waiting.iter().take_while(|rise| rise.is_late(tick.at)).count();
+        self.waiting.drain(..late);
+        self.steps += late as u64;
+        if self.waiting.is_empty() {
+            found.extend(self.falling.take().map(|falling| falling.spike));
+        }
+    }
+
+    /// A spike ends. Where rises wait below it, the fall may go on and take them along.
+    fn ended(&mut self, spike: Spike, found: &mut Vec<Spike>) {
+        let spike = self.falling.take().map_or(spike, |upper| whole(&spike, &upper.spike));
+        if self.waiting.is_empty() {
+            found.push(spike);
+        } else {
+            self.falling = Some(Falling { spike, level: 0 });
+        }
+    }
+
+    /// A fall goes on, or has come to its end.
+    fn fall_on(&mut self, tick: &Tick, last: Option<&Tick>, found: &mut Vec<Spike>) {
+        let Some(falling) = &mut self.falling else { return };
+        let falls = last.is_some_and(|last| tick.usage < last.usage);
+        falling.level = if falls { 0 } else { falling.level + 1 };
+        if falling.level >= FALL_ENDS_TICKS {
+            found.extend(self.falling.take().map(|falling| falling.spike));
+        }
     }
 }
 

@@ -249,3 +249,50 @@ fn spikes_on_top_of_a_plateau_stay_their_own() {
     let rises: Vec<_> = found.iter().map(|spike| spike.rise.get() >> 20).collect();
     assert_eq!(rises, [3, 3, 3, 6]);
 }
+
+/// Ticks of a level that rises and falls by a quarter of `rise` a tick and is held in between.
+fn slope(base: u64, rise: u64, held: usize) -> Vec<(u64, u64)> {
+    let part = |n: u64| base + rise * n / 4;
+    let mut rows: Vec<_> = (1..4).map(|n| (part(n), part(n))).collect();
+    rows.extend(std::iter::repeat_n((part(4), part(4)), held));
+    rows.extend((1..4).rev().map(|n| (part(n), part(n + 1))));
+    rows
+}
+
+#[test]
+fn bursts_that_are_held_are_found_though_a_step_below_them_still_waits() {
+    let rise = 6 << 20;
+    let mut rows: Vec<_> = std::iter::repeat_n((1 << 20, 1 << 20), 20).collect();
+    for _ in 0..10 {
+        rows.extend(idle(400));
+        rows.extend(slope(BASE, rise, 40));
+    }
+    rows.extend(idle(3000));
+    let (found, steps) = detect(rows);
+    let rises: Vec<_> = found.iter().map(|spike| spike.rise.get()).collect();
+    assert_eq!((rises, steps), (vec![rise; 10], 1));
+}
+
+#[test]
+fn a_staircase_that_falls_in_one_go_is_one_spike() {
+    let stair = |n: u64| BASE + (n << 22);
+    let mut rows: Vec<_> = idle(20).collect();
+    rows.extend((1..=4).flat_map(|n| std::iter::repeat_n((stair(n), stair(n)), 50)));
+    rows.extend((1..=3).rev().map(|n| (stair(n), stair(n + 1))));
+    rows.push((BASE, stair(1)));
+    rows.extend(idle(100));
+    let (found, steps) = detect(rows);
+    assert_eq!((found.len(), steps), (1, 0), "{found:?}");
+    assert_eq!((found[0].rise, found[0].peak), (Bytes::from_mib(16), Bytes::new(stair(4))));
+}
+
+#[test]
+fn more_stairs_than_can_wait_lose_no_height() {
+    let stair = |n: u64| BASE + (n << 20);
+    let mut rows: Vec<_> = idle(20).collect();
+    rows.extend((1..=20).flat_map(|n| std::iter::repeat_n((stair(n), stair(n)), 25)));
+    rows.extend(idle(100));
+    let (found, _) = detect(rows);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].rise, Bytes::from_mib(20));
+}

@@ -33,7 +33,7 @@ pub(in crate::judge) fn window(life: LifeId) -> MemoryWindow {
 }
 
 fn outline() -> Outline {
-    let phase = |name: &str| PhaseOutline { name: name.to_owned(), length_ns: 0, bursts: false };
+    let phase = |name: &str| PhaseOutline { name: name.to_owned(), ..PhaseOutline::default() };
     let step = |scenario: &str, step: &str| StepOutline {
         scenario: scenario.to_owned(),
         step: step.to_owned(),

@@ -1,14 +1,15 @@
 //! From a checked scenario to a plan.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::steps::step_plan;
 use super::{
-    Budget, Burst, BurstForm, CargoBuild, EnvVar, KubernetesPlan, LimitsOutline, LoadModel,
-    LoadPlan, Metric, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan, RateStage,
-    ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan, StartupPlan,
-    StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource, TrafficPlan,
-    UserStage,
+    Budget, Burst, BurstForm, CargoBuild, CycleOutline, EnvVar, KubernetesPlan, LimitsOutline,
+    LoadModel, LoadPlan, Metric, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan,
+    RateStage, ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan,
+    StartupPlan, StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource,
+    TrafficPlan, UserStage,
 };
 use crate::scenario::{self, Fault, Faults, Overrides, RuleCheck, RuleFacts, Scenario, Words};
 use crate::units::Limit;
@@ -278,7 +279,50 @@ fn phase_outline(phase: &PhasePlan) -> PhaseOutline {
         name: phase.name.clone(),
         length_ns: nanos(phase.length),
         bursts: phase.loads.iter().any(has_bursts),
+        cycle: phase.loads.iter().filter_map(cycle).max_by_key(|cycle| cycle.every_ns),
+        steady: phase
+            .loads
+            .iter()
+            .map(|load| is_steady(load, phase.length))
+            .collect::<Option<Vec<_>>>()
+            .map(|loads| loads.into_iter().all(|steady| steady)),
+        size: phase.size,
     }
+}
+
+/// The bursts of a load with the longest period.
+fn cycle(load: &LoadPlan) -> Option<CycleOutline> {
+    let LoadModel::Open(open) = &load.model else { return None };
+    let burst = open.bursts.iter().max_by_key(|burst| burst.every)?;
+    let width = match burst.form {
+        BurstForm::Size(_) => Duration::ZERO,
+        BurstForm::Rate { width, .. } => width,
+    };
+    Some(CycleOutline {
+        first_ns: nanos(load.start_after + burst.every.mul_f64(burst.begins)),
+        every_ns: nanos(burst.every),
+        width_ns: nanos(width),
+    })
+}
+
+/// Whether a load, bursts aside, stays as it is over a phase of this length; none where it is
+/// recorded traffic.
+fn is_steady(load: &LoadPlan, phase: Duration) -> Option<bool> {
+    let (steady, length) = match &load.model {
+        LoadModel::Open(open) => {
+            let first = open.stages.first().map(|stage| stage.from);
+            let same = |stage: &RateStage| Some(stage.from) == first && Some(stage.to) == first;
+            (open.stages.iter().all(same), open.stages.iter().map(|stage| stage.length).sum())
+        }
+        LoadModel::Closed { stages, iterations } => {
+            let first = stages.first().map(|stage| stage.from);
+            let same = |stage: &UserStage| Some(stage.from) == first && Some(stage.to) == first;
+            let length: Duration = stages.iter().map(|stage| stage.length).sum();
+            (iterations.is_none() && stages.iter().all(same), length)
+        }
+        LoadModel::Replay(_) => return None,
+    };
+    Some(steady && load.start_after.is_zero() && length >= phase)
 }
 
 fn step_outlines(flow: &ScenarioPlan) -> impl Iterator<Item = StepOutline> + '_ {
@@ -293,6 +337,6 @@ fn step_outlines(flow: &ScenarioPlan) -> impl Iterator<Item = StepOutline> + '_ 
 }
 
 /// A duration in nanoseconds; 584 years at most.
-fn nanos(duration: std::time::Duration) -> u64 {
+fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

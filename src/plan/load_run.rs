@@ -51,7 +51,7 @@ impl LoadRunPlan {
             phases: vec![PhaseOutline {
                 name: self.phase.name.clone(),
                 length_ns: if self.phase.is_counted() { 0 } else { nanos(self.phase.length) },
-                bursts: false,
+                ..PhaseOutline::default()
             }],
             steps: steps.collect(),
             thresholds: self

@@ -43,7 +43,7 @@ pub struct LimitsOutline {
 }
 
 /// One phase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseOutline {
     /// Its name.
     pub name: String,
@@ -51,6 +51,27 @@ pub struct PhaseOutline {
     pub length_ns: u64,
     /// Whether a load of it has bursts.
     pub bursts: bool,
+    /// When its bursts come, where a load has some: those with the longest period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycle: Option<CycleOutline>,
+    /// Whether its loads, bursts aside, are to stay as they are from its start to its end (not where
+    /// others send them); none in recordings of before it was kept, and of recorded traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady: Option<bool>,
+    /// Whether a size search replays it.
+    #[serde(default)]
+    pub size: bool,
+}
+
+/// Bursts that come again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CycleOutline {
+    /// When the first one begins, from the phase's start, in nanoseconds.
+    pub first_ns: u64,
+    /// Their period, in nanoseconds.
+    pub every_ns: u64,
+    /// How long one lasts, in nanoseconds; 0 where all of it is due at once.
+    pub width_ns: u64,
 }
 
 /// One step.

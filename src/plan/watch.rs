@@ -43,7 +43,9 @@ impl WatchPlan {
             phases: vec![PhaseOutline {
                 name: WATCH_PHASE.to_owned(),
                 length_ns: self.length.map_or(0, nanos),
-                bursts: false,
+                // Nobody knows the load, so a leak could not be told from a rush.
+                steady: Some(false),
+                ..PhaseOutline::default()
             }],
             steps: Vec::new(),
             thresholds: self

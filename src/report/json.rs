@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
 use super::json_target::{ProcessRow, VitalRow, WrittenRow, process, vital, written};
 use super::json_traffic::{LatenessRow, TrafficRow, lateness, traffic};
 use super::watch::{self, WatchedRow};
@@ -49,7 +50,7 @@ struct Document<'a> {
     written: Option<WrittenRow>,
     spikes: Vec<SpikeRow<'a>>,
     spikes_total: Option<u64>,
-    growth: NotYet,
+    growth: Option<GrowthRow<'a>>,
     costs: NotYet,
     sizing: NotYet,
     lives: Vec<LifeRow>,
@@ -67,6 +68,7 @@ struct ReasonRow<'a> {
     level: &'static str,
     text: &'a str,
     at_ms: Option<f64>,
+    next: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -111,7 +113,9 @@ struct PhaseRow<'a> {
     memory: Option<PhaseMemoryRow>,
     target: Option<VitalRow<'a>>,
     traffic: Option<TrafficRow<'a>>,
-    recovery_ms: NotYet,
+    /// The longest; what it is made of follows.
+    recovery_ms: Option<f64>,
+    recovery: Option<RecoveryRow>,
 }
 
 #[derive(Serialize)]
@@ -283,7 +287,7 @@ impl<'a> Document<'a> {
             written: findings.written.map(written),
             spikes: findings.spikes.iter().map(spike).collect(),
             spikes_total: findings.spikes_total,
-            growth: None,
+            growth: findings.growth.as_ref().map(growth),
             costs: None,
             sizing: None,
             lives: findings.lives.iter().map(life).collect(),
@@ -298,7 +302,13 @@ impl<'a> Document<'a> {
 }
 
 fn reason(row: &Reason) -> ReasonRow<'_> {
-    ReasonRow { id: row.id, level: row.level.name(), text: &row.text, at_ms: row.at.map(ms) }
+    ReasonRow {
+        id: row.id,
+        level: row.level.name(),
+        text: &row.text,
+        at_ms: row.at.map(ms),
+        next: row.next.as_deref(),
+    }
 }
 
 fn startup(row: &Startup) -> StartupRow {
@@ -335,7 +345,8 @@ fn phase(row: &Phase) -> PhaseRow<'_> {
         memory: row.memory.as_ref().map(phase_memory),
         target: row.target.as_ref().map(vital),
         traffic: row.traffic.as_ref().map(traffic),
-        recovery_ms: None,
+        recovery_ms: row.recovery.and_then(|row| row.worst_ms),
+        recovery: row.recovery.as_ref().map(recovery),
     }
 }
 

@@ -36,6 +36,9 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
     writeln!(out, "## {verdict}: {}\n", plain(&findings.name))?;
     for reason in &findings.reasons {
         writeln!(out, "- {}: {}", reason.level.name(), plain(&reason.text))?;
+        if let Some(next) = &reason.next {
+            writeln!(out, "  - {}", plain(next))?;
+        }
     }
     if !findings.reasons.is_empty() {
         writeln!(out)?;
@@ -55,12 +58,21 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         if let Some(total) = findings.spikes_total {
             writeln!(out, "| spikes | {total} |")?;
         }
+        if let Some(growth) = &findings.growth {
+            writeln!(out, "| growth | {} |", plain(&super::growth::words(growth)))?;
+        }
         writeln!(out)?;
     }
     if !findings.watched.is_empty() {
         watch::markdown(out, findings, plain)?;
     } else if !findings.phases.is_empty() {
         phases(out, findings)?;
+        for phase in &findings.phases {
+            if let Some(row) = &phase.recovery {
+                let words = super::growth::recovery(row);
+                writeln!(out, "Recovery in {}: {words}.\n", plain(&phase.name))?;
+            }
+        }
         custom::markdown(out, findings, plain)?;
         vitals(out, findings)?;
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::failures::failures;
 use super::markdown::pass_word;
 use super::{Renderer, custom, text, watch};
-use crate::analysis::{Findings, Phase, Startup, Times, Verdict, float};
+use crate::analysis::{Findings, Level, Phase, Startup, Times, Verdict, float};
 use crate::units::Bytes;
 
 const WIDTH: usize = 80;
@@ -74,11 +74,14 @@ impl Summary<'_> {
         let room = WIDTH.saturating_sub(word.len() + 2);
         let name = text::clean(&findings.name, room);
         writeln!(out, "{}  {name}", self.paint(color, &word))?;
-        if findings.reasons.is_empty() {
-            return line(out, &format!("  {}", quiet(findings)));
+        if findings.reasons.iter().all(|reason| reason.level == Level::Info) {
+            line(out, &format!("  {}", quiet(findings)))?;
         }
         for reason in &findings.reasons {
-            wrapped(out, &reason.text)?;
+            wrapped(out, " ", &reason.text)?;
+            if let Some(next) = &reason.next {
+                wrapped(out, "   →", next)?;
+            }
         }
         Ok(())
     }
@@ -105,7 +108,7 @@ impl Summary<'_> {
     }
 }
 
-/// Why a run without reasons passed.
+/// Why a run that nothing speaks against passed.
 fn quiet(findings: &Findings) -> String {
     match &findings.memory {
         Some(memory) => match memory.headroom_percent {
@@ -116,14 +119,15 @@ fn quiet(findings: &Findings) -> String {
     }
 }
 
-/// A reason over as many lines as it needs, four at most.
-fn wrapped(out: &mut String, reason: &str) -> std::fmt::Result {
-    let mut row = String::from(" ");
-    for word in text::clean(reason, 4 * (WIDTH - 20)).split_whitespace() {
-        let word = text::clean(word, WIDTH - 4);
+/// A text over as many lines as it needs, four or five at most, the first one behind `head`.
+fn wrapped(out: &mut String, head: &str, words: &str) -> std::fmt::Result {
+    let mut row = String::from(head);
+    let inset = " ".repeat(head.chars().count() + 2);
+    for word in text::clean(words, 4 * (WIDTH - 20)).split_whitespace() {
+        let word = text::clean(word, WIDTH - inset.len() - 1);
         if row.chars().count() + 1 + word.chars().count() > WIDTH {
             writeln!(out, "{row}")?;
-            "   ".clone_into(&mut row);
+            row.clone_from(&inset);
         }
         row.push(' ');
         row.push_str(&word);
@@ -184,7 +188,22 @@ fn phases(out: &mut String, findings: &Findings) -> std::fmt::Result {
     for phase in &findings.phases {
         phase_line(out, phase)?;
     }
-    failed(out, findings)
+    failed(out, findings)?;
+    recovery(out, findings)
+}
+
+/// How long the bursts of each phase had their effect.
+fn recovery(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    let of = |phase: &Phase| {
+        let words = super::growth::recovery(phase.recovery.as_ref()?);
+        Some(format!("{}: {words}", text::clean(&phase.name, 40)))
+    };
+    let rows: Vec<String> = findings.phases.iter().filter_map(of).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nRecovery")?;
+    rows.iter().try_for_each(|row| wrapped(out, " ", row))
 }
 
 /// How requests failed, in each phase where some did.
@@ -196,7 +215,7 @@ fn failed(out: &mut String, findings: &Findings) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(out, "\nFailed requests")?;
-    rows.iter().try_for_each(|(name, how)| wrapped(out, &format!("{name}: {how}")))
+    rows.iter().try_for_each(|(name, how)| wrapped(out, " ", &format!("{name}: {how}")))
 }
 
 fn phase_line(out: &mut String, phase: &Phase) -> std::fmt::Result {
@@ -262,6 +281,10 @@ fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {
 }
 
 fn accounts(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    if let Some(growth) = &findings.growth {
+        writeln!(out, "\nGrowth")?;
+        wrapped(out, " ", &super::growth::words(growth))?;
+    }
     writeln!(out)?;
     if let Some(sampler) = &findings.sampler {
         let method = sampler.method.map_or("–", crate::event::PeakMethod::name);

@@ -218,30 +218,36 @@ fn the_summary_of_a_killed_run() {
     insta::assert_snapshot!(Summary::default().render(&killed().findings()), @r"
     FAIL  shop-api
       OOM-killed in phase burst at 129.2 s under 256 MiB
+       → find the limit that survives with `highwater size`; what was in flight is
+           told with the last spikes
       threshold broken: http_req_duration p(95)<200, was 217.1 ms
 
     Startup  3 trials, ready in 600 ms, peak 80.5 MiB, settled 60.8 MiB
-    Memory   charged peak 210 MiB of 256 MiB, 22.6 % headroom
-             unreclaimable peak 198 MiB (at least 110 MiB), RSS peak 99.1 MiB
+    Memory   charged peak 199 MiB of 256 MiB, 26.8 % headroom
+             unreclaimable peak 187 MiB (at least 92.2 MiB), RSS peak 82.2 MiB
              1 OOM kill, 0 limit hits
 
     Phase              peak unreclaim.  requests  failed      p50      p95      p99
     ramp           75.2 MiB   62.9 MiB      1498    0.0%   2.4 ms   3.8 ms   4.0 ms
-    burst           210 MiB    198 MiB      8703    0.5%    54 ms   221 ms   236 ms
+    burst           199 MiB    187 MiB      8703    0.5%    54 ms   221 ms   236 ms
 
     Failed requests
       burst: 45 × another status
 
     Thresholds
-      ok            memory max<80%                                         198 MiB
+      ok            memory max<80%                                         187 MiB
       BROKEN        http_req_duration p(95)<200                           217.1 ms
 
     Spikes   9 in all, the 5 largest:
         00:55    +99 MiB to 199 MiB   burst        180 in flight: POST /orders
-        02:05    +89 MiB to 210 MiB   burst        180 in flight: POST /orders
-        01:15    +86 MiB to 193 MiB   burst        180 in flight: POST /orders
-        01:45    +77 MiB to 193 MiB   burst        180 in flight: POST /orders
-        01:55    +77 MiB to 195 MiB   burst        180 in flight: POST /orders
+        02:05    +89 MiB to 192 MiB   burst        180 in flight: POST /orders
+        01:15    +86 MiB to 190 MiB   burst        180 in flight: POST /orders
+        01:45    +77 MiB to 181 MiB   burst        180 in flight: POST /orders
+        01:55    +77 MiB to 180 MiB   burst        180 in flight: POST /orders
+
+    Growth
+      settles in burst: the floor moved by +6 MiB over 22 parts of 4.0 s, in the end
+        hardly any more
 
     Sampler  1000 ticks, 3 missed, p99 120 µs late, peaks by v2-reset
     Load     30 % CPU, not saturated

@@ -235,7 +235,7 @@ fn outline(hours: u64) -> Outline {
         phases: vec![PhaseOutline {
             name: "soak".to_owned(),
             length_ns: hours * HOUR_TICKS * TICK_NS,
-            bursts: false,
+            ..PhaseOutline::default()
         }],
         steps: (0..STEPS).map(step).collect(),
         thresholds: Vec::new(),

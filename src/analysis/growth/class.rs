@@ -1,0 +1,178 @@
+//! Which kind of growth a series of floors shows.
+
+use super::GrowthClass;
+use super::trend::{Trend, float, median, trend};
+
+/// Fewer floors than this can't show a line.
+const LEAST_FLOORS: usize = 8;
+/// Fewer than this show nothing.
+const LEAST_FLAT: usize = 5;
+/// Parts into which a series is cut to see whether all of it rises.
+const PARTS: usize = 8;
+/// A part rises where it does so by this share of what a line would.
+const RISES: f64 = 0.2;
+/// So many of the steps from part to part have to rise in a line.
+const RISERS: usize = 6;
+/// In a line the late half rises by this share of the early half at least.
+const STILL_RISES: f64 = 0.6;
+/// Up to this share of it the rise is slowing down clearly.
+const SLOWS_DOWN: f64 = 0.4;
+/// Where the late half holds no more than this share of the rise, it has come to its end.
+const OVER: f64 = 0.12;
+/// A trend is no chance below this p-value.
+const CHANCE: f64 = 0.05;
+/// This share of a rise that came with new records of concurrency is the records' doing.
+const BY_RECORDS: f64 = 0.8;
+/// A flat service may waver by this share of its floor.
+const WAVERS: f64 = 0.05;
+
+/// The floors of a phase, one a cycle, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Floors {
+    /// When each was, in seconds from the phase's start.
+    pub(super) times: Vec<f64>,
+    /// The floors, in bytes or counts.
+    pub(super) values: Vec<f64>,
+    /// The most requests in flight in each one's cycle; empty where not known.
+    pub(super) in_flight: Vec<f64>,
+    /// The floor before the first burst.
+    pub(super) before: Option<f64>,
+    /// What is no growth: the kernel's slack, and a share of the floor.
+    pub(super) slack: f64,
+}
+
+/// What a series shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Judged {
+    pub(super) class: GrowthClass,
+    /// The slope over the whole series, per second.
+    pub(super) trend: Option<Trend>,
+    /// From the first floor (the one before the first burst) to the last.
+    pub(super) rise: f64,
+    /// How many more cycles would tell.
+    pub(super) more: Option<usize>,
+}
+
+/// Judges a series.
+pub(super) fn judge(floors: &Floors) -> Judged {
+    let values = &floors.values;
+    let n = values.len();
+    let trend = trend(&floors.times, values);
+    let first = floors.before.or(values.first().copied()).unwrap_or(0.0);
+    let rise = values.last().map_or(0.0, |last| last - first);
+    let told = |class, more| Judged { class, trend, rise, more };
+    if n < LEAST_FLOORS {
+        let spread = values.iter().copied().fold(f64::MIN, f64::max)
+            - values.iter().copied().fold(f64::MAX, f64::min);
+        return if n >= LEAST_FLAT && spread <= 2.0 * floors.slack {
+            told(floors.flat_or_retained(), None)
+        } else {
+            told(GrowthClass::Unclear, Some(LEAST_FLOORS - n))
+        };
+    }
+    let class = long_enough(floors, trend);
+    told(class, (class == GrowthClass::Unclear).then_some(n))
+}
+
+fn long_enough(floors: &Floors, trend: Option<Trend>) -> GrowthClass {
+    let parts = parts(&floors.values);
+    let rise = parts[PARTS - 1] - parts[0];
+    let least = 2.0 * floors.slack;
+    let Some(trend) = trend else { return GrowthClass::Unclear };
+    if rise.abs() <= least {
+        return floors.flat_or_retained();
+    }
+    if rise < 0.0 {
+        return GrowthClass::Settles;
+    }
+    // Parts differ by a cycle in length: rises are compared a cycle.
+    let begins = |part: usize| float(part * floors.values.len() / PARTS);
+    let rate = |from: usize, to: usize| (parts[to] - parts[from]) / (begins(to) - begins(from));
+    let (early, late) = (rate(0, 3), rate(4, PARTS - 1));
+    let steps: Vec<f64> = (1..PARTS).map(|part| rate(part - 1, part)).collect();
+    let enough = RISES * rate(0, PARTS - 1);
+    let risers = steps.iter().filter(|step| **step > enough).count();
+    let significant = trend.low > 0.0 && (trend.p < CHANCE || risers == steps.len());
+    let rises_on = steps.last().is_some_and(|step| *step > enough);
+    let by_records = floors.by_records(rise);
+    if significant && risers >= RISERS && rises_on && late >= STILL_RISES * early && !by_records {
+        return GrowthClass::Leak;
+    }
+    if parts[PARTS - 1] - parts[4] <= (OVER * rise).max(floors.slack) {
+        let at_once = floors.in_steps() && floors.before.is_some();
+        return if at_once || by_records { GrowthClass::Retained } else { GrowthClass::Settles };
+    }
+    if by_records {
+        return GrowthClass::Retained;
+    }
+    if early > 0.0 && late < SLOWS_DOWN * early {
+        return GrowthClass::Settles;
+    }
+    let (length, floor) = (floors.length(), median(&floors.values).unwrap_or(0.0));
+    if trend.low <= 0.0 && trend.high * length <= (WAVERS * floor).max(least) {
+        return floors.flat_or_retained();
+    }
+    GrowthClass::Unclear
+}
+
+/// The least of each eighth.
+fn parts(values: &[f64]) -> [f64; PARTS] {
+    std::array::from_fn(|part| {
+        let (from, to) = (part * values.len() / PARTS, (part + 1) * values.len() / PARTS);
+        values[from..to].iter().copied().fold(f64::MAX, f64::min)
+    })
+}
+
+impl Floors {
+    fn length(&self) -> f64 {
+        self.times.last().zip(self.times.first()).map_or(0.0, |(last, first)| last - first)
+    }
+
+    /// Flat, but for what the first burst may have left.
+    fn flat_or_retained(&self) -> GrowthClass {
+        let first = self.values.first().copied().unwrap_or(0.0);
+        match self.before {
+            Some(before) if first - before > 2.0 * self.slack => GrowthClass::Retained,
+            _ => GrowthClass::Flat,
+        }
+    }
+
+    /// The steps from floor to floor.
+    fn rises(&self) -> impl Iterator<Item = f64> + '_ {
+        self.values.windows(2).map(|pair| pair[1] - pair[0])
+    }
+
+    /// Whether few cycles hold nearly all of the rise.
+    fn in_steps(&self) -> bool {
+        let mut rises: Vec<f64> = self.rises().filter(|rise| *rise > 0.0).collect();
+        rises.sort_by(|a, b| b.total_cmp(a));
+        let sum: f64 = rises.iter().sum();
+        let few = self.values.len() / 4;
+        rises.iter().take(few.max(1)).sum::<f64>() >= BY_RECORDS * sum
+    }
+
+    /// Whether the rise came when as many requests as never before were in flight at once, and hardly
+    /// in the other cycles: buffers that are kept for the highest concurrency.
+    fn by_records(&self, rise: f64) -> bool {
+        if self.in_flight.len() != self.values.len() || self.in_flight.iter().all(|n| *n <= 0.0) {
+            return false;
+        }
+        let enough = RISES * rise / float(self.values.len());
+        let (mut most, mut others, mut by_records, mut all) = (0.0_f64, 0, 0.0, 0.0);
+        for (index, step) in (1..).zip(self.rises()) {
+            // A floor shows what its own cycle and the one before left behind.
+            let record = self.in_flight[index].max(self.in_flight[index - 1]) >= most;
+            most = most.max(self.in_flight[index - 1]);
+            others += usize::from(!record);
+            if step > enough {
+                all += step;
+                by_records += if record { step } else { 0.0 };
+            }
+        }
+        all > 0.0 && by_records >= BY_RECORDS * all && 3 * others >= self.values.len()
+    }
+}
+
+#[cfg(test)]
+#[path = "class_tests.rs"]
+mod tests;
