@@ -13,6 +13,7 @@ mod model;
 mod phases;
 mod reach;
 mod recovery;
+mod sizing;
 mod spikes;
 mod startup;
 mod timed;
@@ -35,6 +36,7 @@ use crate::event::{Event, RunFacts};
 use crate::plan::Outline;
 
 pub use recovery::{Back, Recovery};
+pub use sizing::{SizeSearch, SizeTrial, Sizing};
 
 pub use crate::judge::Measured;
 pub(crate) use crate::judge::float;

@@ -8,10 +8,11 @@ use super::lives::Lives;
 use super::model::{Composition, Findings, GeneratorAccount, Memory, SamplerAccount};
 use super::phases::Phases;
 use super::recovery::Recovering;
+use super::sizing::Levels;
 use super::spikes::Spikes;
 use super::startup::Trials;
 use super::vitals::Whole;
-use super::{checklist, float, verdict};
+use super::{checklist, float, sizing, verdict};
 use crate::clock::{Anchor, Moment};
 use crate::event::{
     Event, Evidence, Finish, GeneratorReport, LifeId, LifeRole, OomKill, ProgramFacts, RunFacts,
@@ -35,6 +36,7 @@ pub(super) struct Collector {
     spikes: Spikes,
     growing: Growing,
     recovering: Recovering,
+    levels: Levels,
     timeline: TimelineBuilder,
     lives: Lives,
     memory: Option<Memory>,
@@ -118,6 +120,7 @@ impl Collector {
             spikes: Spikes::default(),
             growing: Growing::default(),
             recovering: Recovering::default(),
+            levels: Levels::default(),
             timeline: TimelineBuilder::new(outline.window_ns),
             lives: Lives::default(),
             memory: None,
@@ -247,6 +250,7 @@ impl Collector {
         self.timeline.memory(at, window);
         self.growing.memory(placed, &self.places, &self.outline);
         self.recovering.memory(placed, &self.places, &self.outline);
+        self.levels.memory(placed, &self.places, &self.outline);
         if let Some(phase) = placed.phase {
             self.phases.of(phase).memory(window);
         }
@@ -313,6 +317,7 @@ impl Collector {
             spikes,
             spikes_total,
             growth: self.growing.finish(&self.outline, self.outline.limits.memory),
+            sizing: None,
             sampler: sampler_account(&self.samplers, &self.places),
             generator: self.generator.map(generator_account),
             thresholds: self.thresholds.measured(),
@@ -321,13 +326,14 @@ impl Collector {
             timeline: self.timeline.finish(),
             watched: Vec::new(),
         };
+        let finish = self.finish.as_ref();
+        findings.sizing = sizing::estimate(&findings, &self.outline, self.levels, finish);
         findings.checklist = checklist::answers(&findings, &self.outline);
         let phase_at = |at| {
             let phase = self.places.phase_at(at)?;
             let phase = self.outline.phases.get(usize::from(phase));
             phase.map(|phase| phase.name.clone())
         };
-        let finish = self.finish.as_ref();
         verdict::judge(&mut findings, &self.kills, finish, &self.outline, &phase_at);
         findings
     }

@@ -50,6 +50,9 @@ pub struct Findings {
     pub spikes_total: Option<u64>,
     /// How memory grew under steady or bursting traffic; none where no phase had any.
     pub growth: Option<super::Growth>,
+    /// Which limit the target needs: an estimate, or what a search has proved; none where no phase
+    /// was run.
+    pub sizing: Option<super::Sizing>,
     /// The sampler's account.
     pub sampler: Option<SamplerAccount>,
     /// The load generator's account.

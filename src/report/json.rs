@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
+use super::json_sizing::{SizingRow, sizing};
 use super::json_target::{ProcessRow, VitalRow, WrittenRow, process, vital, written};
 use super::json_traffic::{LatenessRow, TrafficRow, lateness, traffic};
 use super::watch::{self, WatchedRow};
@@ -52,7 +53,7 @@ struct Document<'a> {
     spikes_total: Option<u64>,
     growth: Option<GrowthRow<'a>>,
     costs: NotYet,
-    sizing: NotYet,
+    sizing: Option<SizingRow<'a>>,
     lives: Vec<LifeRow>,
     sampler: Option<SamplerRow<'a>>,
     generator: Option<GeneratorRow>,
@@ -289,7 +290,7 @@ impl<'a> Document<'a> {
             spikes_total: findings.spikes_total,
             growth: findings.growth.as_ref().map(growth),
             costs: None,
-            sizing: None,
+            sizing: findings.sizing.as_ref().map(sizing),
             lives: findings.lives.iter().map(life).collect(),
             sampler: findings.sampler.as_ref().map(|row| sampler(row, facts)),
             generator: findings.generator.as_ref().map(generator),

@@ -61,6 +61,9 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         if let Some(growth) = &findings.growth {
             writeln!(out, "| growth | {} |", plain(&super::growth::words(growth)))?;
         }
+        if let Some(sizing) = &findings.sizing {
+            writeln!(out, "| sizing | {} |", plain(&super::sizing::words(sizing).join("; ")))?;
+        }
         writeln!(out)?;
     }
     if !findings.watched.is_empty() {

@@ -285,6 +285,10 @@ fn accounts(out: &mut String, findings: &Findings) -> std::fmt::Result {
         writeln!(out, "\nGrowth")?;
         wrapped(out, " ", &super::growth::words(growth))?;
     }
+    if let Some(sizing) = &findings.sizing {
+        writeln!(out, "\nSizing")?;
+        super::sizing::words(sizing).iter().try_for_each(|row| wrapped(out, " ", row))?;
+    }
     writeln!(out)?;
     if let Some(sampler) = &findings.sampler {
         let method = sampler.method.map_or("–", crate::event::PeakMethod::name);

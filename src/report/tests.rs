@@ -249,6 +249,10 @@ fn the_summary_of_a_killed_run() {
       settles in burst: the floor moved by +6 MiB over 22 parts of 4.0 s, in the end
         hardly any more
 
+    Sizing
+      no limit can be recommended: it was OOM-killed, so what it would have needed
+        is not known: `highwater size` finds a limit that survives
+
     Sampler  1000 ticks, 3 missed, p99 120 µs late, peaks by v2-reset
     Load     30 % CPU, not saturated
     ");
