@@ -27,8 +27,8 @@ pub use lives::LifeFinding;
 pub use model::{
     Answer, AnswerTraffic, CheckItem, Composition, CustomTraffic, Findings, GeneratorAccount,
     Level, Memory, Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, Sizes,
-    SpikeFinding, Startup, StepTraffic, Suspect, TimedRequests, Times, Traffic, Trial, Verdict,
-    Vital, Watched, Written,
+    SpikeFinding, StepTraffic, Suspect, TimedRequests, Times, Traffic, Verdict, Vital, Watched,
+    Written,
 };
 
 use crate::clock::Anchor;
@@ -37,6 +37,7 @@ use crate::plan::Outline;
 
 pub use recovery::{Back, Recovery};
 pub use sizing::{SizeSearch, SizeTrial, Sizing};
+pub use startup::{Spread, Startup, StartupSpread, StartupWatch, Trial};
 
 pub use crate::judge::Measured;
 pub(crate) use crate::judge::float;

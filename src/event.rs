@@ -24,7 +24,7 @@ use crate::units::Bytes;
 
 pub use answers::{Answers, IterationWindow, Status, StatusWindow, UserWindow};
 pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts};
-pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill};
+pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill, TrialsDone, TrialsEnd};
 pub use memory::{
     Band, KernelBands, KernelParts, MemoryWindow, PeakMethod, SamplerReport, SamplingStart,
     SchedulingClass,
@@ -148,6 +148,8 @@ pub enum What {
     Iterations(IterationWindow),
     /// Users who were there.
     Users(UserWindow),
+    /// No further startup trial follows.
+    TrialsDone(TrialsDone),
 }
 
 impl What {

@@ -51,8 +51,10 @@ pub struct Scenario {
     pub tick: Duration,
     /// Length of a window.
     pub window: Duration,
-    /// Startup trials.
+    /// Startup trials, at most.
     pub trials: u32,
+    /// Whether fewer will do where they come out alike.
+    pub fewer_trials: bool,
     /// How long a ready target is watched in a trial.
     pub settle: Duration,
     /// Traffic, apart from phases.

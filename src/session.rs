@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock::Clock;
-use crate::event::{Event, Finish, LifeId, What};
+use crate::event::{Event, Finish, LifeId, TrialsDone, What};
 use crate::judge::FlightRecorder;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -150,6 +150,14 @@ impl Session {
     /// When the recording can't be written.
     pub async fn note(&mut self, text: impl Into<String>) -> Result<(), Error> {
         self.record_now(What::Note { text: text.into() }).await
+    }
+
+    /// Records that no further startup trial follows.
+    ///
+    /// # Errors
+    /// When the recording can't be written.
+    pub async fn trials_done(&mut self, done: TrialsDone) -> Result<(), Error> {
+        self.record_now(What::TrialsDone(done)).await
     }
 
     /// Records something that happens now.

@@ -142,23 +142,14 @@ impl Collector {
         self.end = self.end.max(at);
         self.thresholds.feed(event);
         self.lives.feed(event);
+        self.trials.feed(event);
         for placed in self.places.feed(event) {
             self.memory(&placed);
         }
         match &event.what {
-            What::Life(start) => {
-                self.trials.begin(at, start);
-                if start.role == LifeRole::Main {
-                    self.timeline.begin(at);
-                }
-            }
+            What::Life(start) if start.role == LifeRole::Main => self.timeline.begin(at),
             What::Sampling(start) => self.sampling(start),
-            What::Started { life } => self.trials.started(*life, at),
-            What::Exec { life, before_exec } => {
-                self.trials.exec(*life, at, *before_exec);
-                self.spikes.exec(*life);
-            }
-            What::Ready { life } => self.trials.ready(*life, at),
+            What::Exec { life, .. } => self.spikes.exec(*life),
             What::OomKill(kill) => self.kill(kill, at),
             What::Ticks(block) if self.is_main(block.life) => self.spikes.ticks(block),
             What::Spikes(batch) if self.is_main(batch.life) => self.spikes.told(batch),
@@ -198,7 +189,6 @@ impl Collector {
 
     fn vitals(&mut self, at: Moment, now: &Vitals) {
         let Some(life) = now.life else { return };
-        self.trials.vitals(life, at, now);
         if !self.is_main(life) {
             return;
         }
@@ -222,7 +212,6 @@ impl Collector {
         let Some(role) = self.places.role(kill.life) else {
             return;
         };
-        self.trials.killed(kill.life);
         if self.kills.add(kill, role, at) && role == LifeRole::Main {
             self.timeline.kill(at);
         }
@@ -299,6 +288,8 @@ impl Collector {
         for (phase, span) in phases.iter_mut().zip(spans) {
             phase.recovery = self.recovering.finish(span.0);
         }
+        let peaks = phases.iter().filter_map(|phase| phase.memory.as_ref());
+        let run_peak = peaks.map(|memory| memory.unreclaimable_peak).max();
         let mut findings = Findings {
             name: self.outline.name.clone(),
             anchor,
@@ -308,7 +299,7 @@ impl Collector {
             verdict: super::Verdict::Pass,
             exit_code: 0,
             reasons: Vec::new(),
-            startup: self.trials.finish(),
+            startup: self.trials.finish(self.outline.limits.memory, run_peak),
             phases,
             memory,
             lives,

@@ -32,7 +32,7 @@ pub struct Findings {
     /// Why, the weightiest first.
     pub reasons: Vec<Reason>,
     /// Startup, apart from everything else.
-    pub startup: Option<Startup>,
+    pub startup: Option<super::Startup>,
     /// The phases that began, in order.
     pub phases: Vec<Phase>,
     /// Memory over the main container's lives.
@@ -157,49 +157,6 @@ pub struct Reason {
     pub at: Option<Moment>,
     /// What to do about it, where that is not said already.
     pub next: Option<String>,
-}
-
-/// Startup over its trials.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Startup {
-    /// The trials, in order; a repetition without a limit follows the killed one.
-    pub trials: Vec<Trial>,
-    /// The highest charged peak of the trials under the limit.
-    pub peak: Option<Bytes>,
-    /// The highest settled level of the trials under the limit.
-    pub settled: Option<Bytes>,
-    /// Whether the first trial found less of its files in page cache than the later ones; none
-    /// where that is not known.
-    pub first_was_cold: Option<bool>,
-}
-
-/// One startup in a fresh container.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trial {
-    /// Which trial, from 1.
-    pub number: u32,
-    /// Whether it is the repetition without a limit of a killed one.
-    pub unlimited: bool,
-    /// Its limit.
-    pub limit: Limit,
-    /// From the program's first sight (else the container's start) to ready, in milliseconds.
-    pub ready_ms: Option<f64>,
-    /// The charged peak after exec until settled.
-    pub peak: Option<Bytes>,
-    /// The greatest RSS.
-    pub rss_peak: Option<Bytes>,
-    /// The unreclaimable peak, upper bound.
-    pub unreclaimable_peak: Option<Bytes>,
-    /// Unreclaimable memory (lower bound) at the end of the time to settle.
-    pub settled: Option<Bytes>,
-    /// The charged peak before exec: the container runtime's own.
-    pub before_exec: Option<Bytes>,
-    /// Whether the kernel OOM-killed it.
-    pub killed: bool,
-    /// Page faults until ready that waited for a device.
-    pub major_faults: Option<u64>,
-    /// Page cache charged to it when it was ready: what it was the first to touch.
-    pub cache: Option<Bytes>,
 }
 
 /// One phase.

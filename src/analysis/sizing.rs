@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
+use super::Trial;
 use super::growth::GrowthClass;
-use super::model::{Findings, Trial};
+use super::model::Findings;
 use crate::clock::Moment;
 use crate::event::{Finish, Histogram, LifeRole, PeakMethod};
 use crate::judge::{Placed, Places};

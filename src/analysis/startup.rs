@@ -1,13 +1,17 @@
-//! Startup trials.
+//! Startup trials: what each needed, how much alike they are, and when there are enough of them.
+
+mod alike;
+mod findings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::model::{Startup, Trial};
+pub use findings::{Spread, Startup, StartupSpread, Trial};
+
 use crate::clock::Moment;
-use crate::event::{LifeId, LifeRole, LifeStart, Vitals};
-use crate::judge::Placed;
-use crate::units::Bytes;
+use crate::event::{Event, LifeId, LifeRole, LifeStart, TrialsDone, Vitals, What};
+use crate::judge::{Placed, Places};
+use crate::units::{Bytes, Limit, Percent};
 
 /// A reading so long after ready still counts as one at ready.
 const AT_READY: Duration = Duration::from_millis(500);
@@ -22,6 +26,8 @@ const COLD_FAULTS: u64 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Trials {
     rows: BTreeMap<LifeId, Row>,
+    slack: Bytes,
+    done: Option<TrialsDone>,
 }
 
 #[derive(Debug)]
@@ -33,7 +39,27 @@ struct Row {
 }
 
 impl Trials {
-    pub(super) fn begin(&mut self, at: Moment, start: &LifeStart) {
+    /// Takes in an event, windows of memory apart, which are to be placed first.
+    pub(super) fn feed(&mut self, event: &Event) {
+        let at = event.at;
+        match &event.what {
+            What::Life(start) => self.begin(at, start),
+            What::Sampling(start) => self.sampling(start.life, start.charge_slack),
+            What::Started { life } => self.started(*life, at),
+            What::Exec { life, before_exec } => self.exec(*life, at, *before_exec),
+            What::Ready { life } => self.ready(*life, at),
+            What::OomKill(kill) if kill.count != Some(0) => self.killed(kill.life),
+            What::Vitals(vitals) => {
+                if let Some(life) = vitals.life {
+                    self.vitals(life, at, vitals);
+                }
+            }
+            What::TrialsDone(done) => self.done = Some(*done),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, at: Moment, start: &LifeStart) {
         let (number, unlimited) = match start.role {
             LifeRole::Trial { number } => (number, false),
             LifeRole::Unlimited { number } => (number, true),
@@ -57,7 +83,7 @@ impl Trials {
         self.rows.insert(start.life, row);
     }
 
-    pub(super) fn started(&mut self, life: LifeId, at: Moment) {
+    fn started(&mut self, life: LifeId, at: Moment) {
         if let Some(row) = self.rows.get_mut(&life)
             && !row.seen_exec
         {
@@ -65,7 +91,7 @@ impl Trials {
         }
     }
 
-    pub(super) fn exec(&mut self, life: LifeId, at: Moment, before_exec: Bytes) {
+    fn exec(&mut self, life: LifeId, at: Moment, before_exec: Bytes) {
         if let Some(row) = self.rows.get_mut(&life) {
             row.trial.before_exec = Some(before_exec);
             row.seen_exec = true;
@@ -73,7 +99,7 @@ impl Trials {
         }
     }
 
-    pub(super) fn ready(&mut self, life: LifeId, at: Moment) {
+    fn ready(&mut self, life: LifeId, at: Moment) {
         if let Some(row) = self.rows.get_mut(&life) {
             row.trial.ready_ms = Some(at.since(row.began).as_secs_f64() * 1e3);
             row.ready = Some(at);
@@ -81,7 +107,7 @@ impl Trials {
     }
 
     /// Takes in a slow reading: the first after ready tells the page cache's state.
-    pub(super) fn vitals(&mut self, life: LifeId, at: Moment, now: &Vitals) {
+    fn vitals(&mut self, life: LifeId, at: Moment, now: &Vitals) {
         let Some(row) = self.rows.get_mut(&life) else { return };
         let Some(ready) = row.ready.filter(|ready| at >= *ready) else { return };
         row.ready = None;
@@ -91,7 +117,7 @@ impl Trials {
         }
     }
 
-    pub(super) fn killed(&mut self, life: LifeId) {
+    fn killed(&mut self, life: LifeId) {
         if let Some(row) = self.rows.get_mut(&life) {
             row.trial.killed = true;
         }
@@ -113,7 +139,25 @@ impl Trials {
         trial.killed |= window.oom_kills.is_some_and(|kills| kills > 0);
     }
 
-    pub(super) fn finish(self) -> Option<Startup> {
+    fn sampling(&mut self, life: LifeId, charge_slack: Bytes) {
+        if self.rows.contains_key(&life) {
+            self.slack = self.slack.max(charge_slack);
+        }
+    }
+
+    /// Whether the trials so far are so much alike that no more are needed.
+    fn enough(&self) -> bool {
+        let mut trials: Vec<&Trial> = self.rows.values().map(|row| &row.trial).collect();
+        trials.sort_by_key(|trial| trial.number);
+        let limited = |trial: &&&Trial| !trial.unlimited && !trial.killed;
+        let limited: Vec<&Trial> = trials.iter().filter(limited).copied().collect();
+        alike::enough(&limited, self.slack, first_was_cold(&limited) == Some(true))
+    }
+
+    /// What the trials came to, under the run's limit and beside the highest unreclaimable peak of
+    /// its phases; none where there was no trial.
+    pub(super) fn finish(self, limit: Limit, run_peak: Option<Bytes>) -> Option<Startup> {
+        let done = self.done;
         let mut trials: Vec<Trial> = self
             .rows
             .into_values()
@@ -125,11 +169,84 @@ impl Trials {
             })
             .collect();
         trials.sort_by_key(|trial| (trial.number, trial.unlimited));
+        if trials.is_empty() {
+            return None;
+        }
         let limited = || trials.iter().filter(|trial| !trial.unlimited);
         let peak = limited().filter_map(|trial| trial.peak).max();
         let settled = limited().filter_map(|trial| trial.settled).max();
         let first_was_cold = first_was_cold(&limited().collect::<Vec<_>>());
-        (!trials.is_empty()).then_some(Startup { trials, peak, settled, first_was_cold })
+        let whole = whole(&trials);
+        let unreclaimable_peak = whole.iter().filter_map(|trial| trial.unreclaimable_peak).max();
+        let of_limit = |peak: Bytes| Percent::of(peak.as_f64(), limit.bytes()?.as_f64());
+        Some(Startup {
+            planned: done.map(|done| done.planned),
+            end: done.map(|done| done.end),
+            peak,
+            settled,
+            unreclaimable_peak,
+            ratio: ratio(&whole),
+            spread: spread(&whole),
+            limit_percent: unreclaimable_peak.and_then(of_limit).map(Percent::get),
+            run_peak,
+            first_was_cold,
+            trials,
+        })
+    }
+}
+
+/// The trials that show what a startup needs: those under the limit that were not killed, or else the
+/// repetitions without one.
+fn whole(trials: &[Trial]) -> Vec<&Trial> {
+    let of = |unlimited| {
+        let rows = trials.iter().filter(move |row| row.unlimited == unlimited && !row.killed);
+        rows.collect::<Vec<_>>()
+    };
+    let limited = of(false);
+    if limited.is_empty() { of(true) } else { limited }
+}
+
+fn ratio(trials: &[&Trial]) -> Option<f64> {
+    let ratio = |row: &&Trial| {
+        let (peak, settled) = (row.unreclaimable_peak?.as_f64(), row.settled?.as_f64());
+        (settled > 0.0).then(|| peak / settled)
+    };
+    Spread::of(trials.iter().filter_map(ratio)).map(|spread| spread.median)
+}
+
+fn spread(trials: &[&Trial]) -> StartupSpread {
+    let bytes = |of: fn(&Trial) -> Option<Bytes>| {
+        Spread::of(trials.iter().filter_map(|row| Some(of(row)?.as_f64())))
+    };
+    StartupSpread {
+        ready_ms: Spread::of(trials.iter().filter_map(|row| row.ready_ms)),
+        peak: bytes(|row| row.peak),
+        unreclaimable_peak: bytes(|row| row.unreclaimable_peak),
+        settled: bytes(|row| row.settled),
+    }
+}
+
+/// Looks at trials while they run, to tell when there are enough of them.
+#[derive(Debug, Default)]
+pub struct StartupWatch {
+    places: Places,
+    trials: Trials,
+}
+
+impl StartupWatch {
+    /// Takes in an event.
+    pub fn feed(&mut self, event: &Event) {
+        for placed in self.places.feed(event) {
+            self.trials.memory(&placed);
+        }
+        self.trials.feed(event);
+    }
+
+    /// Whether the trials so far came out so much alike that more would tell nothing new: at least
+    /// two, their unreclaimable peaks within 2 % and their times to ready within a quarter.
+    #[must_use]
+    pub fn enough(&self) -> bool {
+        self.trials.enough()
     }
 }
 
@@ -153,7 +270,6 @@ fn first_was_cold(trials: &[&Trial]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Limit;
 
     fn cold(rows: &[(Option<u64>, Option<u64>)]) -> Option<bool> {
         let mut trials = Trials::default();
@@ -170,7 +286,7 @@ mod tests {
             trials.vitals(life, at(3), &vitals);
             trials.vitals(life, at(4), &early);
         }
-        trials.finish().unwrap().first_was_cold
+        trials.finish(Limit::Unlimited, None).unwrap().first_was_cold
     }
 
     #[test]
@@ -184,5 +300,24 @@ mod tests {
         assert_eq!(cold(&[(Some(90), None), (Some(80), None)]), Some(false));
         assert_eq!(cold(&[(Some(90), Some(6))]), None, "there is nothing to compare with");
         assert_eq!(cold(&[(None, None), (None, None)]), None);
+    }
+
+    #[test]
+    fn why_there_are_no_more_trials_is_kept() {
+        let mut trials = Trials::default();
+        let start = LifeStart {
+            life: LifeId(1),
+            role: LifeRole::Trial { number: 1 },
+            limit: Limit::Unlimited,
+        };
+        let done = TrialsDone { planned: 5, end: crate::event::TrialsEnd::Steady };
+        for what in [What::Life(start), What::TrialsDone(done)] {
+            trials.feed(&Event { at: Moment::START, what });
+        }
+        let startup = trials.finish(Limit::Unlimited, None).unwrap();
+        assert_eq!((startup.planned, startup.end), (Some(5), Some(done.end)));
+        assert_eq!((startup.ratio, startup.limit_percent, startup.over_run()), (None, None, None));
+        assert_eq!(startup.spread, StartupSpread::default());
+        assert_eq!(Trials::default().finish(Limit::Unlimited, None), None);
     }
 }

@@ -28,6 +28,14 @@ fn a_quiet_run_passes_with_every_part_filled_in() {
     assert_eq!(startup.trials.len(), 3);
     assert_eq!(startup.trials[0].ready_ms, Some(600.0));
     assert_eq!(startup.trials[0].before_exec, Some(Bytes::from_mib(4)));
+    let ready = startup.spread.ready_ms.unwrap();
+    assert_eq!((ready.count, ready.median, ready.width()), (3, 600.0, 0.0));
+    let ratio = startup.ratio.unwrap();
+    assert!((1.1..1.35).contains(&ratio), "69 MiB of 61 MiB: {ratio}");
+    let percent = startup.limit_percent.unwrap();
+    assert!((25.0..30.0).contains(&percent), "69 MiB of 256 MiB: {percent}");
+    assert!(startup.over_run().unwrap() < 0.7, "bursts peak far higher");
+    assert_eq!((startup.planned, startup.end), (None, None), "it was not recorded");
     let memory = findings.memory.unwrap();
     let phases = &findings.phases;
     let peaks = phases.iter().filter_map(|phase| phase.memory);

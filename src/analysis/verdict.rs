@@ -5,9 +5,10 @@ mod always;
 mod growth;
 mod traffic;
 
+use super::Trial;
 use super::collect::Kills;
 use super::float;
-use super::model::{Findings, Level, Reason, Trial, Verdict};
+use super::model::{Findings, Level, Reason, Verdict};
 use crate::clock::Moment;
 use crate::event::{Finish, LifeRole, PeakMethod};
 use crate::judge::Measured;

@@ -1,9 +1,12 @@
 //! Startup trials: each a fresh container, watched from before its first instruction until it has
 //! settled.
 
-use crate::event::{Finish, LifeId, LifeRole};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::analysis::StartupWatch;
+use crate::event::{Event, Finish, LifeId, LifeRole, TrialsDone, TrialsEnd};
 use crate::runtime;
-use crate::session::{Error, Opened, Session};
+use crate::session::{Error, Observer, Opened, Session};
 use crate::units::Limit;
 
 /// How one trial ended.
@@ -14,25 +17,70 @@ enum Trial {
     Stopped,
 }
 
-/// Runs the plan's trials. Gives the reason to end the run where there is one: a trial killed
-/// under its limit (which is then repeated without one), a target that does not become ready, or
-/// being asked to stop.
+/// Looks at the trials' events as they come in.
+#[derive(Debug, Clone, Default)]
+pub struct Trialling(Arc<Mutex<Option<StartupWatch>>>);
+
+impl Trialling {
+    /// An observer that shows each event to this first, and then to `next`.
+    pub(super) fn before(&self, mut next: Observer) -> Observer {
+        let watch = Arc::clone(&self.0);
+        *watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(StartupWatch::default());
+        Box::new(move |event: &Event| {
+            if let Some(watch) = &mut *watch.lock().unwrap_or_else(PoisonError::into_inner) {
+                watch.feed(event);
+            }
+            next(event);
+        })
+    }
+
+    fn enough(&self) -> bool {
+        let watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.as_ref().is_some_and(StartupWatch::enough)
+    }
+
+    /// The phases' events tell nothing of startups.
+    fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Runs the plan's trials, or fewer where the plan allows that and they come out alike. Gives the
+/// reason to end the run where there is one: a trial killed under its limit (which is then repeated
+/// without one), a target that does not become ready, or being asked to stop.
 ///
 /// # Errors
 /// When the runtime, the sampler or the recording fails.
-pub async fn trials(session: &mut Session) -> Result<Option<Finish>, Error> {
+pub async fn trials(session: &mut Session, trialling: &Trialling) -> Result<Option<Finish>, Error> {
     let plan = session.plan();
-    for number in 1..=plan.startup.trials {
+    let planned = plan.startup.trials;
+    let (mut end, mut finish) = (TrialsEnd::Complete, None);
+    for number in 1..=planned {
         match trial(session, LifeRole::Trial { number }, plan.target.limits.memory).await? {
-            Trial::Settled => {}
-            Trial::Killed => {
-                return Ok(Some(repeat_without_limit(session, number).await?));
+            Trial::Settled if number == planned => {}
+            Trial::Settled if plan.startup.stop_early && trialling.enough() => {
+                end = TrialsEnd::Steady;
+                break;
             }
-            Trial::Failed(text) => return Ok(Some(Finish::TargetFailed { text })),
-            Trial::Stopped => return Ok(Some(Finish::Interrupted)),
+            Trial::Settled => continue,
+            Trial::Killed => {
+                finish = Some(repeat_without_limit(session, number).await?);
+                end = TrialsEnd::Killed;
+            }
+            Trial::Failed(text) => {
+                (end, finish) = (TrialsEnd::Failed, Some(Finish::TargetFailed { text }));
+            }
+            Trial::Stopped => {
+                (end, finish) = (TrialsEnd::Interrupted, Some(Finish::Interrupted));
+            }
         }
+        break;
     }
-    Ok(None)
+    trialling.end();
+    if planned > 0 {
+        session.trials_done(TrialsDone { planned, end }).await?;
+    }
+    Ok(finish)
 }
 
 /// What would it have needed? The killed trial once more, with nothing in its way.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::startup;
+use super::startup::{self, Trialling};
 use crate::clock::Clock;
 use crate::event::{Finish, RunFacts};
 use crate::plan::Plan;
@@ -46,6 +46,7 @@ pub async fn run(job: Job) -> Result<Finish, Error> {
         Header { anchor: job.clock.anchor(), outline: job.plan.outline(), facts: facts(&job) };
     let recorder = Recorder::create(&job.directory, &header, &job.plan.budget)?;
     let notes = [job.runtime.notes(), job.notes].concat();
+    let trialling = Trialling::default();
     let mut session = Session::new(Parts {
         plan: job.plan,
         runtime: job.runtime,
@@ -54,13 +55,13 @@ pub async fn run(job: Job) -> Result<Finish, Error> {
         clock: job.clock,
         recorder,
         stop: job.stop,
-        observer: job.observer,
+        observer: trialling.before(job.observer),
     });
     session.join_helper().await?;
     for note in notes {
         session.note(note).await?;
     }
-    let finish = match Box::pin(steps(&mut session, job.startup_only)).await {
+    let finish = match Box::pin(steps(&mut session, &trialling, job.startup_only)).await {
         Ok(finish) => finish,
         Err(error) => {
             // What was measured so far is kept: the recording ends with the reason.
@@ -73,8 +74,12 @@ pub async fn run(job: Job) -> Result<Finish, Error> {
     Ok(finish)
 }
 
-async fn steps(session: &mut Session, startup_only: bool) -> Result<Finish, Error> {
-    if let Some(early) = startup::trials(session).await? {
+async fn steps(
+    session: &mut Session,
+    trialling: &Trialling,
+    startup_only: bool,
+) -> Result<Finish, Error> {
+    if let Some(early) = startup::trials(session, trialling).await? {
         return Ok(early);
     }
     if startup_only || session.plan().phases.is_empty() {

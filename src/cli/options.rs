@@ -172,9 +172,12 @@ pub(super) struct Quick {
 pub(super) struct Startup {
     /// The scenario [default: ./highwater.toml]
     pub(super) file: Option<PathBuf>,
-    /// How many trials
+    /// How many trials; all of them are run
     #[arg(long)]
     pub(super) trials: Option<u32>,
+    /// With --trials: stop where they come out alike, after two at least
+    #[arg(long, requires = "trials")]
+    pub(super) stop_early: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }

@@ -52,7 +52,10 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
 pub(super) fn startup(options: &Startup) -> Result<Exit, Fault> {
     let overrides = Overrides { set: options.common.set.clone(), ..Overrides::default() };
     let mut plan = allowing(load(options.file.as_deref(), &overrides)?, &options.common);
-    plan.startup.trials = options.trials.unwrap_or(plan.startup.trials.max(1));
+    if let Some(trials) = options.trials {
+        (plan.startup.trials, plan.startup.stop_early) = (trials, options.stop_early);
+    }
+    plan.startup.trials = plan.startup.trials.max(1);
     execute(plan, &options.common, true, None)
 }
 

@@ -71,3 +71,42 @@ pub struct OomKill {
     /// Kills in this life so far, where the source counts them.
     pub count: Option<u64>,
 }
+
+/// How many startup trials were planned, and why there are no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialsDone {
+    /// The most that were to be run.
+    pub planned: u32,
+    /// Why no further one follows.
+    pub end: TrialsEnd,
+}
+
+/// Why no further startup trial follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialsEnd {
+    /// All planned ones were run.
+    Complete,
+    /// They came out so much alike that more would tell nothing new.
+    Steady,
+    /// One was OOM-killed.
+    Killed,
+    /// One did not become ready, or ended by itself.
+    Failed,
+    /// The run was asked to stop.
+    Interrupted,
+}
+
+impl TrialsEnd {
+    /// The name that `run.json` uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Steady => "steady",
+            Self::Killed => "killed",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}

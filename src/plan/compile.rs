@@ -44,7 +44,11 @@ impl Plan {
             name: scenario.name.clone(),
             target: target(&scenario.target),
             sampling: SamplingPlan { tick: scenario.tick, window: scenario.window },
-            startup: StartupPlan { trials: scenario.trials, settle: scenario.settle },
+            startup: StartupPlan {
+                trials: scenario.trials,
+                stop_early: scenario.fewer_trials,
+                settle: scenario.settle,
+            },
             traffic: TrafficPlan {
                 seed: scenario.traffic.seed,
                 timeout: scenario.traffic.timeout,

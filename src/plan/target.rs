@@ -236,8 +236,10 @@ pub struct SamplingPlan {
 /// Startup trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartupPlan {
-    /// How many trials; each a fresh container.
+    /// How many trials at most; each a fresh container.
     pub trials: u32,
+    /// Whether fewer will do where they come out alike.
+    pub stop_early: bool,
     /// How long a ready target is watched until its level counts as settled.
     pub settle: Duration,
 }

@@ -4,13 +4,14 @@ use serde::Serialize;
 
 use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
 use super::json_sizing::{SizingRow, sizing};
+use super::json_startup::{StartupRow, startup};
 use super::json_target::{ProcessRow, VitalRow, WrittenRow, process, vital, written};
 use super::json_traffic::{LatenessRow, TrafficRow, lateness, traffic};
 use super::watch::{self, WatchedRow};
 use super::{Renderer, text};
 use crate::analysis::{
     CheckItem, Composition, Findings, GeneratorAccount, LifeFinding, Measured, Memory, Phase,
-    PhaseMemory, Reason, SamplerAccount, SpikeFinding, Startup, Trial,
+    PhaseMemory, Reason, SamplerAccount, SpikeFinding,
 };
 use crate::clock::Moment;
 use crate::event::{
@@ -81,29 +82,6 @@ struct TargetRow<'a> {
     release_build: ReleaseBuild,
     allocator: Option<&'a str>,
     allocator_evidence: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct StartupRow {
-    trials: Vec<TrialRow>,
-    peak_bytes: Option<u64>,
-    settled_bytes: Option<u64>,
-    first_trial_cold: Option<bool>,
-}
-
-#[derive(Serialize)]
-struct TrialRow {
-    ready_ms: Option<f64>,
-    peak_bytes: Option<u64>,
-    rss_peak_bytes: Option<u64>,
-    unreclaimable_peak_bytes: Option<u64>,
-    settled_bytes: Option<u64>,
-    before_exec_bytes: Option<u64>,
-    killed: bool,
-    trial: u32,
-    limit_bytes: Option<u64>,
-    major_faults: Option<u64>,
-    cache_bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -309,32 +287,6 @@ fn reason(row: &Reason) -> ReasonRow<'_> {
         text: &row.text,
         at_ms: row.at.map(ms),
         next: row.next.as_deref(),
-    }
-}
-
-fn startup(row: &Startup) -> StartupRow {
-    StartupRow {
-        trials: row.trials.iter().map(trial).collect(),
-        peak_bytes: row.peak.map(crate::units::Bytes::get),
-        settled_bytes: row.settled.map(crate::units::Bytes::get),
-        first_trial_cold: row.first_was_cold,
-    }
-}
-
-fn trial(row: &Trial) -> TrialRow {
-    let get = crate::units::Bytes::get;
-    TrialRow {
-        ready_ms: row.ready_ms.and_then(places),
-        peak_bytes: row.peak.map(get),
-        rss_peak_bytes: row.rss_peak.map(get),
-        unreclaimable_peak_bytes: row.unreclaimable_peak.map(get),
-        settled_bytes: row.settled.map(get),
-        before_exec_bytes: row.before_exec.map(get),
-        killed: row.killed,
-        trial: row.number,
-        limit_bytes: size(row.limit),
-        major_faults: row.major_faults,
-        cache_bytes: row.cache.map(get),
     }
 }
 

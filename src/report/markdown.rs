@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::failures::failures;
-use super::{Renderer, custom, text, watch};
-use crate::analysis::{Findings, Phase, Times, Vital};
+use super::{Renderer, custom, startup_words, text, watch};
+use crate::analysis::{Findings, Phase, Startup, Times, Vital};
 use crate::units::Bytes;
 
 /// Renders `report.md`.
@@ -42,6 +42,9 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
     }
     if !findings.reasons.is_empty() {
         writeln!(out)?;
+    }
+    if let Some(startup) = &findings.startup {
+        starting(out, startup)?;
     }
     if let Some(memory) = &findings.memory {
         let whose = watch::whose(findings);
@@ -96,6 +99,14 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         writeln!(out, "| {} | {answer} | {evidence} |", row.question)?;
     }
     Ok(())
+}
+
+fn starting(out: &mut String, startup: &Startup) -> std::fmt::Result {
+    let mut parts = vec![startup_words::trials(startup)];
+    parts.extend(startup.spread.ready_ms.map(startup_words::ready));
+    parts.extend(startup.peak.map(|peak| format!("charged peak {peak}")));
+    parts.extend(startup_words::needs(startup));
+    writeln!(out, "Startup: {}.\n", parts.join("; "))
 }
 
 /// Whether a threshold held, in a word.

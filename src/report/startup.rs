@@ -19,7 +19,7 @@ pub struct StartupSvg;
 
 impl Renderer for StartupSvg {
     fn render(&self, findings: &Findings) -> String {
-        let none = Startup { trials: Vec::new(), peak: None, settled: None, first_was_cold: None };
+        let none = Startup::default();
         let startup = findings.startup.as_ref().unwrap_or(&none);
         let shown = startup.trials.len().min(MOST);
         let rows = u32::try_from(shown).expect("at most twenty");

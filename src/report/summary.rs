@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::failures::failures;
 use super::markdown::pass_word;
-use super::{Renderer, custom, text, watch};
+use super::{Renderer, custom, startup_words, text, watch};
 use crate::analysis::{Findings, Level, Phase, Startup, Times, Verdict, float};
 use crate::units::Bytes;
 
@@ -136,20 +136,19 @@ fn wrapped(out: &mut String, head: &str, words: &str) -> std::fmt::Result {
 }
 
 fn startup_line(out: &mut String, startup: &Startup) -> std::fmt::Result {
-    let limited = || startup.trials.iter().filter(|trial| !trial.unlimited);
-    let mut parts = vec![match limited().count() {
-        1 => "1 trial".to_owned(),
-        count => format!("{count} trials"),
-    }];
-    let slowest = limited().filter_map(|trial| trial.ready_ms).max_by(f64::total_cmp);
-    parts.extend(slowest.map(|ms| format!("ready in {}", text::millis(ms))));
+    let mut parts = vec![startup_words::trials(startup)];
+    parts.extend(startup.spread.ready_ms.map(startup_words::ready));
     parts.extend(startup.peak.map(|peak| format!("peak {peak}")));
     parts.extend(startup.settled.map(|level| format!("settled {level}")));
-    let killed = limited().filter(|trial| trial.killed).count();
+    let killed = startup.trials.iter().filter(|trial| trial.killed && !trial.unlimited).count();
     if killed > 0 {
         parts.push(format!("{killed} OOM-killed"));
     }
-    line(out, &format!("Startup  {}", parts.join(", ")))
+    line(out, &format!("Startup  {}", parts.join(", ")))?;
+    match startup_words::needs(startup) {
+        Some(words) => wrapped(out, "        ", &words),
+        None => Ok(()),
+    }
 }
 
 fn memory(out: &mut String, findings: &Findings) -> std::fmt::Result {

@@ -223,6 +223,8 @@ fn the_summary_of_a_killed_run() {
       threshold broken: http_req_duration p(95)<200, was 217.1 ms
 
     Startup  3 trials, ready in 600 ms, peak 80.5 MiB, settled 60.8 MiB
+             68.5 MiB while starting, 60.7 MiB after it (1.1 ×), 26.8 % of the
+               limit, less than the run's own peak of 187 MiB
     Memory   charged peak 199 MiB of 256 MiB, 26.8 % headroom
              unreclaimable peak 187 MiB (at least 92.2 MiB), RSS peak 82.2 MiB
              1 OOM kill, 0 limit hits

@@ -118,7 +118,7 @@ pub(super) fn scenario(
         }
     };
     let (tick, window) = sampling(&root);
-    let (trials, settle) = startup(&root);
+    let (trials, fewer_trials, settle) = startup(&root);
     let traffic = traffic_table.map_or_else(Traffic::default, traffic);
     let mut scenarios = steps::flows(&root, &context);
     let phases = phases::phases(&root, &scenarios, &context);
@@ -135,6 +135,7 @@ pub(super) fn scenario(
         tick,
         window,
         trials,
+        fewer_trials,
         settle,
         traffic,
         scenarios,
@@ -187,14 +188,15 @@ fn sampling(root: &Reader<'_>) -> (Duration, Duration) {
     (tick, window)
 }
 
-fn startup(root: &Reader<'_>) -> (u32, Duration) {
+fn startup(root: &Reader<'_>) -> (u32, bool, Duration) {
     let (trials, settle) = (3, Duration::from_secs(2));
-    let Some(table) = root.table("startup") else { return (trials, settle) };
+    let Some(table) = root.table("startup") else { return (trials, true, settle) };
     let read = table.whole("trials", 0, 100).and_then(|at| u32::try_from(at.value).ok());
     let hour = Duration::from_secs(3600);
     let settle = bounded(&table, "settle", settle, Duration::ZERO, hour);
+    let fewer = table.bool("stop-early").unwrap_or(true);
     table.finish();
-    (read.unwrap_or(trials), settle)
+    (read.unwrap_or(trials), fewer, settle)
 }
 
 fn traffic(table: Reader<'_>) -> Traffic {

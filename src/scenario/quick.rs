@@ -77,6 +77,7 @@ impl Scenario {
             tick: Duration::from_millis(1),
             window: Duration::from_millis(100),
             trials: 3,
+            fewer_trials: true,
             settle: Duration::from_secs(2),
             traffic: Traffic::default(),
             scenarios: vec![Flow {

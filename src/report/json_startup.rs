@@ -1,0 +1,104 @@
+//! The part of `run.json` about startup trials.
+
+use serde::Serialize;
+
+use super::json::{number, places, size};
+use crate::analysis::{Spread, Startup, Trial};
+use crate::event::TrialsEnd;
+use crate::units::Bytes;
+
+/// Startup over its trials; see [`Startup`].
+#[derive(Serialize)]
+pub(super) struct StartupRow {
+    trials: Vec<TrialRow>,
+    planned_trials: Option<u32>,
+    /// Why there were no more: `complete`, `steady`, `killed`, `failed`, `interrupted`.
+    stopped: Option<&'static str>,
+    peak_bytes: Option<u64>,
+    settled_bytes: Option<u64>,
+    unreclaimable_peak_bytes: Option<u64>,
+    /// The unreclaimable peak over the settled level.
+    ratio: Option<f64>,
+    ready_ms: Option<SpreadRow>,
+    spread: Spreads,
+    limit_percent: Option<f64>,
+    /// The unreclaimable peak over that of the run's phases.
+    over_run_ratio: Option<f64>,
+    run_peak_bytes: Option<u64>,
+    first_trial_cold: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "as the same values are named elsewhere")]
+struct Spreads {
+    peak_bytes: Option<SpreadRow>,
+    unreclaimable_peak_bytes: Option<SpreadRow>,
+    settled_bytes: Option<SpreadRow>,
+}
+
+#[derive(Serialize)]
+struct SpreadRow {
+    min: f64,
+    median: f64,
+    max: f64,
+    trials: usize,
+}
+
+#[derive(Serialize)]
+struct TrialRow {
+    ready_ms: Option<f64>,
+    peak_bytes: Option<u64>,
+    rss_peak_bytes: Option<u64>,
+    unreclaimable_peak_bytes: Option<u64>,
+    settled_bytes: Option<u64>,
+    before_exec_bytes: Option<u64>,
+    killed: bool,
+    trial: u32,
+    limit_bytes: Option<u64>,
+    major_faults: Option<u64>,
+    cache_bytes: Option<u64>,
+}
+
+pub(super) fn startup(row: &Startup) -> StartupRow {
+    let spread = &row.spread;
+    StartupRow {
+        trials: row.trials.iter().map(trial).collect(),
+        planned_trials: row.planned,
+        stopped: row.end.map(TrialsEnd::name),
+        peak_bytes: row.peak.map(Bytes::get),
+        settled_bytes: row.settled.map(Bytes::get),
+        unreclaimable_peak_bytes: row.unreclaimable_peak.map(Bytes::get),
+        ratio: row.ratio.and_then(places),
+        ready_ms: spread.ready_ms.map(spread_row),
+        spread: Spreads {
+            peak_bytes: spread.peak.map(spread_row),
+            unreclaimable_peak_bytes: spread.unreclaimable_peak.map(spread_row),
+            settled_bytes: spread.settled.map(spread_row),
+        },
+        limit_percent: row.limit_percent.and_then(places),
+        over_run_ratio: row.over_run().and_then(places),
+        run_peak_bytes: row.run_peak.map(Bytes::get),
+        first_trial_cold: row.first_was_cold,
+    }
+}
+
+fn spread_row(row: Spread) -> SpreadRow {
+    let (min, median, max) = (number(row.min), number(row.median), number(row.max));
+    SpreadRow { min, median, max, trials: row.count }
+}
+
+fn trial(row: &Trial) -> TrialRow {
+    TrialRow {
+        ready_ms: row.ready_ms.and_then(places),
+        peak_bytes: row.peak.map(Bytes::get),
+        rss_peak_bytes: row.rss_peak.map(Bytes::get),
+        unreclaimable_peak_bytes: row.unreclaimable_peak.map(Bytes::get),
+        settled_bytes: row.settled.map(Bytes::get),
+        before_exec_bytes: row.before_exec.map(Bytes::get),
+        killed: row.killed,
+        trial: row.number,
+        limit_bytes: size(row.limit),
+        major_faults: row.major_faults,
+        cache_bytes: row.cache.map(Bytes::get),
+    }
+}
