@@ -8,12 +8,14 @@ mod exit;
 mod export;
 mod fault;
 mod helper;
+mod init;
 mod load;
 mod load_text;
 mod options;
 mod print;
 mod report;
 mod run;
+mod shell;
 mod signals;
 mod watch;
 
@@ -44,10 +46,16 @@ enum Verb {
     Report(options::Report),
     /// Give a recording's data to other programs
     Export(options::Export),
+    /// Write a scenario for the crate, the Dockerfile or the image here
+    Init(options::Init),
     /// Say what this host can do, and how to let it do more
     Doctor(options::Doctor),
     /// Remove what a killed run left behind
     Clean(options::Clean),
+    /// Print completions for a shell
+    Completions(options::Completions),
+    /// Print the man page, or that of one verb
+    Man(options::Man),
     /// Sample and send traffic for a harness at the other end of standard input and output
     #[command(hide = true)]
     Helper(options::Helper),
@@ -74,8 +82,11 @@ pub fn main() -> Exit {
         Verb::Watch(options) => watch::watch(&options),
         Verb::Report(options) => report::report(&options),
         Verb::Export(options) => export::export(&options),
+        Verb::Init(options) => init::init(&options),
         Verb::Doctor(options) => doctor::doctor(&options),
         Verb::Clean(options) => clean::clean(&options),
+        Verb::Completions(options) => shell::completions(&options),
+        Verb::Man(options) => shell::man(&options),
         Verb::Helper(options) => helper::helper(&options),
     };
     done.unwrap_or_else(|fault| told(&fault))

@@ -43,6 +43,7 @@
 //! | [`session`] | one run: the only place that starts its threads and tasks; one select loop |
 //! | [`analysis`] | pure functions over events: startup, phases, spikes, verdict |
 //! | [`campaign`] | many runs: startup trials, the run as a whole |
+//! | [`draft`] | a first scenario for a crate, a Dockerfile or an image, guessed from its text |
 //! | [`live`] | what a person sees while a run goes on |
 //! | [`report`] | `run.json`, SVG, summary: renderers of one model |
 //! | [`cli`] | one file a verb, exit codes, errors with help |
@@ -67,6 +68,7 @@ pub mod campaign;
 pub mod cgroup;
 pub mod cli;
 pub mod clock;
+pub mod draft;
 pub mod event;
 pub mod helper;
 pub mod judge;

@@ -41,7 +41,7 @@ use crate::units::{Bytes, Human, Limit};
 
 pub use attach::{Again, AttachError, Attached, Attacher, Following, Wanted};
 pub use build::Say;
-pub use docker::{Pipe, Stats};
+pub use docker::{ImageFacts, Pipe, Stats, image_facts};
 pub use error::{Error, ErrorKind, explain};
 pub use host::{bare_host_facts, boot_id};
 pub use leftovers::{Leftover, leftovers, remove_leftovers};

@@ -39,13 +39,15 @@ const TABLE: &[(&str, &[&str])] = &[
             "helper", "record", "judge", "session", "analysis",
         ],
     ),
+    ("draft", &[]),
     ("live", &["units", "clock", "event", "plan", "judge"]),
     ("report", &["units", "clock", "event", "plan", "analysis"]),
     (
         "cli",
         &[
             "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",
-            "helper", "record", "judge", "session", "analysis", "campaign", "live", "report",
+            "helper", "record", "judge", "session", "analysis", "campaign", "draft", "live",
+            "report",
         ],
     ),
 ];

@@ -338,6 +338,38 @@ pub(super) struct Doctor {
     pub(super) via: ViaChoice,
 }
 
+/// `highwater init`
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Write it for this image [default: for the crate here, else for the Dockerfile]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["package", "bin"])]
+    pub(super) image: Option<String>,
+    /// The package, where the workspace has several with a binary
+    #[arg(long, short, value_name = "NAME")]
+    pub(super) package: Option<String>,
+    /// The binary, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(super) bin: Option<String>,
+    /// Write over a highwater.toml that is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// `highwater completions`
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `highwater man`
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// The verb [default: the program as a whole]
+    pub(super) verb: Option<String>,
+}
+
 /// `highwater helper`
 #[derive(Debug, Args)]
 pub(super) struct Helper {

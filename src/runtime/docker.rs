@@ -2,6 +2,7 @@
 
 mod container;
 mod engine;
+mod facts;
 mod helper;
 mod images;
 mod stats;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::Sender;
 
 pub(super) use container::{Created, Running};
 pub(super) use engine::Engine;
+pub use facts::{ImageFacts, image_facts};
 pub use helper::Pipe;
 pub use stats::Stats;
 pub(super) use watch::{News, Seen as Container};
