@@ -15,7 +15,8 @@ use std::path::Path;
 
 use highwater::event::{LifeRole, What};
 use highwater::record::{Recording, RunDirectory};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::cases::float;
 
@@ -28,19 +29,13 @@ const KRR_FLOOR: f64 = 1e8;
 const MARGIN: f64 = 1.15;
 
 /// How one rule fared over all first samples.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Fared {
     pub(crate) rule: String,
     /// The share of first samples after which its recommendation would have been killed.
     pub(crate) killed: f64,
     /// The mean recommendation over what was needed.
     pub(crate) provision: f64,
-}
-
-impl Fared {
-    pub(crate) fn json(&self) -> Value {
-        json!({ "rule": self.rule, "killed": self.killed, "provision": self.provision })
-    }
 }
 
 /// Recommends by each rule from the recording in `directory`, and by the run's own estimate.

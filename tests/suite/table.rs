@@ -1,6 +1,10 @@
 //! The table of results, and whether the goals are reached.
 
-use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Extent;
 use super::cases::float;
@@ -12,7 +16,8 @@ const MOST_UNCLEAR: f64 = 0.05;
 const LEAST_SUSPECTS: f64 = 0.95;
 
 /// Whether what was said is true.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
     #[default]
     Right,
@@ -32,8 +37,9 @@ impl Outcome {
 }
 
 /// One case's result.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
+    #[serde(rename = "case")]
     pub(crate) name: String,
     pub(crate) truth: String,
     pub(crate) said: String,
@@ -54,17 +60,10 @@ impl Row {
     pub(crate) fn told(&self) -> String {
         format!("{}: true is {}, said was {}", self.name, self.truth, self.said)
     }
-
-    fn json(&self) -> Value {
-        json!({
-            "case": self.name, "truth": self.truth, "said": self.said,
-            "outcome": self.outcome.name().to_lowercase(), "right": self.right, "of": self.of,
-            "rules": self.rules.iter().map(Fared::json).collect::<Vec<_>>(),
-        })
-    }
 }
 
 /// All results.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Table {
     seed: u64,
     rows: Vec<Row>,
@@ -86,8 +85,10 @@ impl Table {
         }
         let text = self.text();
         println!("{text}");
-        if extent == Extent::All {
-            self.keep(&text);
+        if extent == Extent::All
+            && let Err(error) = self.keep()
+        {
+            println!("the results could not be kept: {error}");
         }
         let unclear = self.count("growth/", Outcome::Unclear);
         let growth = self.of_kind("growth/").count();
@@ -179,16 +180,31 @@ impl Table {
         lines
     }
 
-    fn keep(&self, text: &str) {
+    /// Keeps the rows beside those of other cases with the same seed, which other processes may
+    /// run at the same time.
+    fn keep(&self) -> io::Result<()> {
         let folder = super::support::root().join("tests/suite/results");
-        let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        let json = json!({ "seed": self.seed, "rows": rows });
-        let json = serde_json::to_string_pretty(&json).expect("plain values");
-        let kept = std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join("suite.json"), json + "\n"))
-            .and_then(|()| std::fs::write(folder.join("suite.md"), format!("{}\n", text.trim())));
-        if let Err(error) = kept {
-            println!("the results could not be kept: {error}");
-        }
+        fs::create_dir_all(&folder)?;
+        let lock = File::create(std::env::temp_dir().join("highwater-suite.lock"))?;
+        let _held = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive)
+            .map_err(|(_, errno)| io::Error::from(errno))?;
+        let place = folder.join(format!("seed-{}.json", self.seed));
+        let kept = fs::read_to_string(&place).ok();
+        let kept: Option<Self> = kept.and_then(|text| serde_json::from_str(&text).ok());
+        let mut rows = self.rows.clone();
+        let is_new = |row: &Row| self.rows.iter().all(|own| own.name != row.name);
+        rows.extend(kept.into_iter().flat_map(|table| table.rows).filter(is_new));
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        let all = Self { seed: self.seed, rows };
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let document = json!({
+            "seed": all.seed, "kernel": kernel.trim(), "cpus": cpus, "rows": all.rows,
+        });
+        fs::write(&place, serde_json::to_string_pretty(&document)? + "\n")?;
+        let command = "HIGHWATER_SUITE=all cargo test --release --test suite";
+        let head = format!("`{command}` on {cpus} CPUs, kernel {}\n", kernel.trim());
+        let text = format!("{head}{}\n", all.text().trim_end());
+        fs::write(folder.join(format!("seed-{}.md", self.seed)), text)
     }
 }
