@@ -60,6 +60,12 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The last whole multiple of `step` since the start that is not after this point.
+    #[must_use]
+    pub fn floor_to(self, step: Duration) -> Self {
+        Self(self.0 - self.0 % nanos(step).max(1))
+    }
+
     /// The point `by` before this one; the start where that would be earlier.
     #[must_use]
     pub fn before(self, by: Duration) -> Self {

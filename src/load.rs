@@ -136,7 +136,9 @@ impl Engine {
     ) -> Result<Self, Error> {
         let workers = workers.max(1);
         allow_connections(&job.phases, workers)?;
-        let origin = clock.now();
+        // Windows begin at whole multiples of their length, as the sampler's do: what was in
+        // flight in one can be set against the memory in the same time.
+        let origin = clock.now().floor_to(job.window);
         let (handovers, collected) = sync_channel(HANDOVERS * workers);
         let (spent, spent_seen) = watch::channel(vec![0; job.phases.len()]);
         let (spent, endpoint) = (Arc::new(spent), Arc::new(endpoint));

@@ -250,6 +250,7 @@ impl Run {
             unreclaimable_high: high_band,
             limit_hits: Some(0),
             kernel: None,
+            held_mean: None,
             oom_kills: None,
         }));
     }
@@ -335,6 +336,9 @@ impl Run {
             ended: 1,
             in_flight_max: most,
             in_flight_end: most / 2,
+            in_flight_us: None,
+            body_bytes_sent: 0,
+            bytes_received: 0,
         };
         let counts = Counts { due: sent, sent, ended: sent, ..Counts::default() };
         let steps = vec![step(0, in_flight * 3 / 4), step(1, in_flight / 4)];

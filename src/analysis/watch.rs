@@ -298,6 +298,7 @@ mod tests {
             unreclaimable_high: level,
             limit_hits: Some(0),
             kernel: None,
+            held_mean: None,
             oom_kills: Some(0),
         })
     }

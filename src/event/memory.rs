@@ -150,6 +150,10 @@ pub struct MemoryWindow {
     /// Kernel memory and what is known of its parts; none in recordings of before it was told.
     #[serde(default)]
     pub kernel: Option<KernelBands>,
+    /// The mean over ticks of charged memory less what could be dropped when the parts were last
+    /// read; none in recordings of before it was told.
+    #[serde(default)]
+    pub held_mean: Option<Bytes>,
 }
 
 /// Kernel memory that is charged to the target.

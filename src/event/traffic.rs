@@ -172,6 +172,16 @@ pub struct StepFlow {
     pub in_flight_max: u32,
     /// In flight at the window's end.
     pub in_flight_end: u32,
+    /// Requests in flight summed up over the window's time, in requests × µs; none in recordings
+    /// of before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_us: Option<u64>,
+    /// Bytes of the bodies of the requests sent in the window.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub body_bytes_sent: u64,
+    /// Bytes read of the answers that ended in the window, heads included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_received: u64,
 }
 
 /// Requests of one step that ended in a window, counted in the phase in which they were due.

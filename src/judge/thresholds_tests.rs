@@ -28,6 +28,7 @@ pub(in crate::judge) fn window(life: LifeId) -> MemoryWindow {
         unreclaimable_high: Band::default(),
         limit_hits: None,
         kernel: None,
+        held_mean: None,
         oom_kills: None,
     }
 }

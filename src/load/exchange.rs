@@ -199,9 +199,10 @@ impl Shop {
             let cookies = session.cookies(host, path);
             let request = order.step.request(order.made, cookies.as_ref(), connection.head());
             progress.request_bytes = request.payload.left();
+            let body_bytes = progress.request_bytes;
             let on_sent = |at| {
                 if progress.sent.replace(at).is_none() {
-                    self.tally.borrow_mut().sent(order.key);
+                    self.tally.borrow_mut().sent(order.key, at, body_bytes);
                 }
                 slot.arm(at + timeout);
             };

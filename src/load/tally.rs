@@ -93,6 +93,7 @@ impl Flow {
             mine.ended += later.ended;
             mine.in_flight_max = mine.in_flight_max.max(later.in_flight_max);
             mine.in_flight_end = later.in_flight_end;
+            add_flow(mine, later);
         }
     }
 
@@ -106,18 +107,44 @@ impl Flow {
             mine.ended += other.ended;
             mine.in_flight_max += other.in_flight_max;
             mine.in_flight_end += other.in_flight_end;
+            add_flow(mine, other);
         }
     }
 
     fn entry(&mut self, step: u16) -> &mut StepFlow {
-        self.steps.entry(step).or_insert(StepFlow {
-            step,
-            sent: 0,
-            ended: 0,
-            in_flight_max: 0,
-            in_flight_end: 0,
-        })
+        self.steps.entry(step).or_insert(no_flow(step))
     }
+}
+
+const fn no_flow(step: u16) -> StepFlow {
+    StepFlow {
+        step,
+        sent: 0,
+        ended: 0,
+        in_flight_max: 0,
+        in_flight_end: 0,
+        in_flight_us: None,
+        body_bytes_sent: 0,
+        bytes_received: 0,
+    }
+}
+
+/// What sums up alike over time and over workers.
+fn add_flow(mine: &mut StepFlow, other: &StepFlow) {
+    let sum = [mine.in_flight_us, other.in_flight_us];
+    mine.in_flight_us = sum.iter().any(Option::is_some).then(|| sum.iter().flatten().sum());
+    mine.body_bytes_sent += other.body_bytes_sent;
+    mine.bytes_received += other.bytes_received;
+}
+
+/// One step in the open window, of one worker.
+#[derive(Debug)]
+struct Live {
+    flow: StepFlow,
+    /// The sum of the times at which requests ended, less that of the times at which they were
+    /// sent, in nanoseconds since the window began. Together with how many are in flight in the
+    /// end it gives their time in the window, in whatever order the times are told.
+    turned_ns: i64,
 }
 
 /// The tallies of a step in a phase, on their way to or from the collector.
@@ -176,7 +203,9 @@ pub(super) struct Tally {
     table: Vec<Option<StepTally>>,
     spare: Vec<StepTally>,
     counts: Counts,
-    live: Vec<StepFlow>,
+    live: Vec<Live>,
+    /// When the open window of the timeline began.
+    flow_since: Moment,
     /// By phase.
     users: Vec<Present>,
     wire: Rc<Wire>,
@@ -186,12 +215,9 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(phases: usize, steps: usize, wire: Rc<Wire>) -> Self {
-        let live = (0..steps).map(|step| StepFlow {
-            step: u16::try_from(step).expect("steps are counted by u16"),
-            sent: 0,
-            ended: 0,
-            in_flight_max: 0,
-            in_flight_end: 0,
+        let live = (0..steps).map(|step| {
+            let step = u16::try_from(step).expect("steps are counted by u16");
+            Live { flow: no_flow(step), turned_ns: 0 }
         });
         Self {
             steps,
@@ -199,6 +225,7 @@ impl Tally {
             spare: Vec::new(),
             counts: Counts::default(),
             live: live.collect(),
+            flow_since: Moment::START,
             users: vec![Present::default(); phases],
             wire,
             written: 0,
@@ -267,14 +294,17 @@ impl Tally {
         if said.is_empty() { "its answer was not as expected".to_owned() } else { said.join(", ") }
     }
 
-    /// A request's first byte was written.
-    pub(super) fn sent(&mut self, key: Key) {
+    /// A request's first byte was written; its body is so large.
+    pub(super) fn sent(&mut self, key: Key, at: Moment, body_bytes: u64) {
         self.of(key).counts.sent += 1;
         self.counts.sent += 1;
         let live = &mut self.live[usize::from(key.step)];
-        live.sent += 1;
-        live.in_flight_end += 1;
-        live.in_flight_max = live.in_flight_max.max(live.in_flight_end);
+        live.turned_ns -= nanos_between(self.flow_since, at);
+        let flow = &mut live.flow;
+        flow.sent += 1;
+        flow.body_bytes_sent += body_bytes;
+        flow.in_flight_end += 1;
+        flow.in_flight_max = flow.in_flight_max.max(flow.in_flight_end);
     }
 
     /// A request ended, well or badly. What was sent or not must have been told before.
@@ -315,24 +345,33 @@ impl Tally {
         self.counts.checks_failed += u64::from(end.checked.failed);
         if end.sent.is_some() {
             let live = &mut self.live[usize::from(key.step)];
-            live.ended += 1;
-            live.in_flight_end -= 1;
+            live.turned_ns += nanos_between(self.flow_since, end.ended);
+            live.flow.ended += 1;
+            live.flow.bytes_received += end.read;
+            live.flow.in_flight_end -= 1;
         }
     }
 
     /// Ends the window of the timeline.
-    pub(super) fn cut_flow(&mut self) -> Flow {
+    pub(super) fn cut_flow(&mut self, now: Moment) -> Flow {
         let mut counts = std::mem::take(&mut self.counts);
         let (written, read) = (self.wire.written.get(), self.wire.read.get());
         counts.bytes_sent = written - self.written;
         counts.bytes_received = read - self.read;
         (self.written, self.read) = (written, read);
         let mut steps = BTreeMap::new();
+        let length = nanos_between(self.flow_since, now);
+        self.flow_since = now;
         for live in &mut self.live {
-            if live.sent > 0 || live.ended > 0 || live.in_flight_max > 0 {
-                steps.insert(live.step, *live);
+            let flow = live.flow;
+            if flow.sent > 0 || flow.ended > 0 || flow.in_flight_max > 0 {
+                let ns = i64::from(flow.in_flight_end) * length + live.turned_ns;
+                let in_flight_us = u64::try_from(ns / 1000).unwrap_or(0);
+                steps.insert(flow.step, StepFlow { in_flight_us: Some(in_flight_us), ..flow });
             }
-            (live.sent, live.ended, live.in_flight_max) = (0, 0, live.in_flight_end);
+            let left = flow.in_flight_end;
+            live.flow = StepFlow { in_flight_end: left, in_flight_max: left, ..no_flow(flow.step) };
+            live.turned_ns = 0;
         }
         Flow { counts, steps, users: Users::cut(&mut self.users) }
     }
@@ -352,6 +391,11 @@ impl Tally {
     pub(super) fn reuse(&mut self, tallies: Tallies) {
         self.spare.extend(tallies.into_iter().map(|(_, tally)| tally));
     }
+}
+
+/// From one moment to another, which may lie before it.
+fn nanos_between(from: Moment, to: Moment) -> i64 {
+    to.as_nanos().cast_signed().wrapping_sub(from.as_nanos().cast_signed())
 }
 
 fn micros(from: Moment, to: Moment) -> u64 {
@@ -389,7 +433,7 @@ mod tests {
     fn latency_runs_from_due_and_duration_from_sent() {
         let mut tally = tally();
         tally.due(KEY);
-        tally.sent(KEY);
+        tally.sent(KEY, Moment::from_millis(11), 100);
         tally.ended(KEY, &end(None));
         let (key, step) = tally.cut_tallies().remove(0);
         assert_eq!(key, KEY);
@@ -409,7 +453,7 @@ mod tests {
         let mut tally = tally();
         for kind in [ErrorKind::Timeout, ErrorKind::Reset] {
             tally.due(KEY);
-            tally.sent(KEY);
+            tally.sent(KEY, Moment::from_millis(11), 100);
             tally.ended(KEY, &end(Some(kind)));
         }
         let step = tally.cut_tallies().remove(0).1;
@@ -419,18 +463,37 @@ mod tests {
     }
 
     #[test]
+    fn times_in_flight_add_up_in_whatever_order_they_are_told() {
+        let mut tally = tally();
+        let at = Moment::from_millis;
+        tally.cut_flow(at(100));
+        // Sent before the window was cut, told after it.
+        tally.sent(KEY, at(99), 0);
+        tally.sent(KEY, at(150), 0);
+        for ended in [180, 160] {
+            tally.ended(KEY, &End { ended: at(ended), ..end(None) });
+        }
+        assert_eq!(tally.cut_flow(at(200)).steps[&2].in_flight_us, Some(91_000));
+    }
+
+    #[test]
     fn what_is_in_flight_goes_on_into_the_next_window() {
         let mut tally = tally();
-        tally.sent(KEY);
-        tally.sent(KEY);
+        tally.sent(KEY, Moment::from_millis(11), 100);
+        tally.sent(KEY, Moment::from_millis(11), 100);
         tally.ended(KEY, &end(None));
-        let mut first = tally.cut_flow();
-        let second = tally.cut_flow();
+        let mut first = tally.cut_flow(Moment::from_millis(31));
+        let second = tally.cut_flow(Moment::from_millis(41));
         let of = |flow: &Flow| (flow.steps[&2].in_flight_max, flow.steps[&2].in_flight_end);
         assert_eq!(of(&first), (2, 1));
         assert_eq!(of(&second), (1, 1));
+        // One from 11 to 31 ms, one from 11 to 15 ms; then one all the time.
+        let row = first.steps[&2];
+        assert_eq!((row.in_flight_us, row.body_bytes_sent), (Some(24_000), 200));
+        assert_eq!((row.bytes_received, second.steps[&2].in_flight_us), (20, Some(10_000)));
         first.beside(&second);
         assert_eq!(of(&first), (3, 2));
+        assert_eq!(first.steps[&2].in_flight_us, Some(34_000));
         first.follow(&second);
         assert_eq!(of(&first), (3, 1));
     }

@@ -375,7 +375,7 @@ impl Worker {
         let next = Handover {
             worker: self.setup.worker as usize,
             window,
-            flow: tally.cut_flow(),
+            flow: tally.cut_flow(now),
             tallies,
             account: None,
         };

@@ -126,7 +126,8 @@ impl Work {
         self.wait_for_files();
         let first = self.clock.now();
         let mut pace = Pace::new(first, self.job.sampling.tick);
-        let mut window_ends = first + self.job.sampling.window;
+        let window = self.job.sampling.window;
+        let mut window_ends = first.floor_to(window) + window;
         let anchor = self.clock.anchor();
         while !self.stop.load(Ordering::Acquire) && self.files.is_some() {
             sleep_until(&self.clock, anchor, pace.next_due());
@@ -138,7 +139,7 @@ impl Work {
                 Ok(at) if at >= window_ends => {
                     self.close_window(at);
                     while window_ends <= at {
-                        window_ends = window_ends + self.job.sampling.window;
+                        window_ends = window_ends + window;
                     }
                 }
                 Ok(_) => {}

@@ -28,6 +28,8 @@ struct Sums {
     ticks: u32,
     missed: u32,
     usage: Option<Band>,
+    /// Sums over ticks, in bytes, less what could be dropped.
+    held: u64,
     peak: Bytes,
     peak_at: Moment,
     levels: Option<Levels>,
@@ -97,6 +99,8 @@ impl WindowBuilder {
         sums.ticks += 1;
         sums.missed = sums.missed.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
         sums.usage.get_or_insert(Band::of(tick.usage)).add(tick.usage);
+        let droppable = self.before.map_or(Bytes::ZERO, |(parts, _)| parts.reclaimable());
+        sums.held = sums.held.saturating_add((tick.usage - droppable).get());
         if tick.peak > sums.peak {
             sums.peak = tick.peak;
             sums.peak_at = tick.at;
@@ -153,6 +157,7 @@ impl WindowBuilder {
             limit_hits: self.limits.map(|counts| counts.limit_hits),
             oom_kills: self.limits.map(|counts| counts.oom_kills),
             kernel: Some(levels.kernel),
+            held_mean: sums.held.checked_div(u64::from(sums.ticks)).map(Bytes::new),
         })
     }
 }
@@ -186,6 +191,21 @@ mod tests {
         assert_eq!(window.unreclaimable_low.max, Bytes::from_mib(10));
         assert_eq!(window.unreclaimable_high.max, Bytes::from_mib(40));
         assert_eq!(window.unreclaimable_high.last, Bytes::from_mib(10));
+    }
+
+    #[test]
+    fn the_mean_is_over_ticks_and_without_page_cache() {
+        let mut builder = WindowBuilder::new(LifeId(0), Moment::START);
+        for (ms, usage) in [(1, 60), (2, 60), (3, 80), (4, 64)] {
+            builder.tick(&tick(ms, usage, usage), 0);
+            builder.parts(parts(10, 20), Bytes::from_mib(usage));
+        }
+        builder.close(Moment::from_millis(50));
+        for usage in [70, 90] {
+            builder.tick(&tick(60, usage, usage), 0);
+        }
+        let window = builder.close(Moment::from_millis(100)).unwrap();
+        assert_eq!(window.held_mean, Some(Bytes::from_mib(60)));
     }
 
     #[test]

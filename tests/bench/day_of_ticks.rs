@@ -416,7 +416,17 @@ impl Simulated {
         let mut step = |step| {
             let sent = self.random.random_range(25..40);
             let most = self.random.random_range(1..6);
-            StepFlow { step, sent, ended: sent, in_flight_max: most, in_flight_end: most / 2 }
+            StepFlow {
+                step,
+                sent,
+                ended: sent,
+                in_flight_max: most,
+                in_flight_end: most / 2,
+                // As of requests that take 1 to 3 ms.
+                in_flight_us: Some(u64::from(sent) * self.random.random_range(1000..3000)),
+                body_bytes_sent: u64::from(sent) * 100,
+                bytes_received: u64::from(sent) * 250,
+            }
         };
         let steps = (0..STEPS).map(&mut step).collect();
         let start = at.before(Duration::from_millis(100));

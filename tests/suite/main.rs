@@ -4,6 +4,7 @@
 //! `cargo test --test suite` runs a few short ones. All of them, as the README of `tests/suite`
 //! tells, run by `HIGHWATER_SUITE=all cargo test --release --test suite`; `HIGHWATER_SUITE_SEED`
 //! draws others, and a filter behind `--` picks some (`-- growth`, `-- costs/2`).
+//! `HIGHWATER_SUITE_KEEP=DIR` keeps the scenarios and run directories of all cases there.
 
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -67,6 +68,17 @@ fn trial(case: Case, table: &Arc<Mutex<Table>>) -> Trial {
     })
 }
 
+/// Keeps the scenario and the run's directory of a case where asked to.
+fn keep(case: &Case, bench: &std::path::Path) {
+    let Some(folder) = std::env::var_os("HIGHWATER_SUITE_KEEP") else { return };
+    let to = std::path::Path::new(&folder).join(case.name.replace('/', "-"));
+    let kept = std::fs::create_dir_all(&to)
+        .and_then(|()| std::process::Command::new("cp").arg("-r").arg(bench).arg(&to).status());
+    if !kept.is_ok_and(|status| status.success()) {
+        println!("{} could not be kept", case.name);
+    }
+}
+
 fn run(case: &Case) -> Result<Row, Failed> {
     let bench = Bench::new();
     let service: Vec<&str> = case.service.iter().map(String::as_str).collect();
@@ -75,6 +87,7 @@ fn run(case: &Case) -> Result<Row, Failed> {
         return size::run(case, &bench);
     }
     let ended = bench.run_scenario(Runtime::Docker);
+    keep(case, bench.path());
     if !matches!(ended.code, 0 | 1) {
         return Err(Failed::from(format!("exit {}\n{}", ended.code, ended.stderr)));
     }

@@ -151,6 +151,7 @@ fn window(
         limit_hits: memory.failcnt,
         oom_kills: None,
         kernel: None,
+        held_mean: None,
     })
 }
 
