@@ -7,6 +7,7 @@
 mod checklist;
 mod collect;
 mod columns;
+mod costs;
 mod growth;
 mod lives;
 mod model;
@@ -22,13 +23,14 @@ mod vitals;
 mod watch;
 
 pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
+pub use costs::{AtOnce, Costs, Estimate, StepCost};
 pub use growth::{Driver, Growth, GrowthClass, ResourceGrowth};
 pub use lives::LifeFinding;
 pub use model::{
     Answer, AnswerTraffic, CheckItem, Composition, CustomTraffic, Findings, GeneratorAccount,
     Level, Memory, Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, Sizes,
-    SpikeFinding, StepTraffic, Suspect, TimedRequests, Times, Traffic, Verdict, Vital, Watched,
-    Written,
+    SpikeFinding, StepName, StepTraffic, Suspect, TimedRequests, Times, Traffic, Verdict, Vital,
+    Watched, Written,
 };
 
 use crate::clock::Anchor;

@@ -11,6 +11,7 @@ mod error;
 mod failures;
 mod growth;
 mod json;
+mod json_costs;
 mod json_growth;
 mod json_sizing;
 mod json_startup;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::TimelineBuilder;
+use super::costs::Costing;
 use super::growth::Growing;
 use super::lives::Lives;
 use super::model::{Composition, Findings, GeneratorAccount, Memory, SamplerAccount};
@@ -35,6 +36,7 @@ pub(super) struct Collector {
     phases: Phases,
     spikes: Spikes,
     growing: Growing,
+    costing: Costing,
     recovering: Recovering,
     levels: Levels,
     timeline: TimelineBuilder,
@@ -119,6 +121,7 @@ impl Collector {
             phases: Phases::default(),
             spikes: Spikes::default(),
             growing: Growing::default(),
+            costing: Costing::default(),
             recovering: Recovering::default(),
             levels: Levels::default(),
             timeline: TimelineBuilder::new(outline.window_ns),
@@ -164,6 +167,7 @@ impl Collector {
                 self.timeline.flow(at, window);
                 self.spikes.flow(at, window);
                 self.growing.flow(window, &self.places);
+                self.costing.flow(at, window);
                 self.recovering.flow(at, window, &self.places, &self.outline);
             }
             What::Traffic(window) => {
@@ -238,6 +242,7 @@ impl Collector {
         }
         self.timeline.memory(at, window);
         self.growing.memory(placed, &self.places, &self.outline);
+        self.costing.memory(placed);
         self.recovering.memory(placed, &self.places, &self.outline);
         self.levels.memory(placed, &self.places, &self.outline);
         if let Some(phase) = placed.phase {
@@ -290,6 +295,9 @@ impl Collector {
         }
         let peaks = phases.iter().filter_map(|phase| phase.memory.as_ref());
         let run_peak = peaks.map(|memory| memory.unreclaimable_peak).max();
+        let limit = self.outline.limits.memory;
+        let growth = self.growing.finish(&self.outline, limit);
+        let costs = self.costing.finish(&self.outline, limit, growth.as_ref());
         let mut findings = Findings {
             name: self.outline.name.clone(),
             anchor,
@@ -307,7 +315,8 @@ impl Collector {
             written: self.whole.written(),
             spikes,
             spikes_total,
-            growth: self.growing.finish(&self.outline, self.outline.limits.memory),
+            growth,
+            costs,
             sizing: None,
             sampler: sampler_account(&self.samplers, &self.places),
             generator: self.generator.map(generator_account),

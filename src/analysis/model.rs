@@ -9,7 +9,7 @@ use crate::event::{
     RunFacts, SchedulingClass, Status, WatchStart,
 };
 use crate::judge::Measured;
-use crate::plan::CustomKind;
+use crate::plan::{CustomKind, StepOutline};
 use crate::units::{Bytes, Limit};
 
 /// Everything that a run showed. What it did not do is none, never a made-up zero.
@@ -50,6 +50,8 @@ pub struct Findings {
     pub spikes_total: Option<u64>,
     /// How memory grew under steady or bursting traffic; none where no phase had any.
     pub growth: Option<super::Growth>,
+    /// What requests cost; none without traffic.
+    pub costs: Option<super::Costs>,
     /// Which limit the target needs: an estimate, or what a search has proved; none where no phase
     /// was run.
     pub sizing: Option<super::Sizing>,
@@ -477,6 +479,35 @@ pub struct Memory {
     pub limit_hits: Option<u64>,
     /// What it was made of at the unreclaimable peak.
     pub composition: Option<Composition>,
+}
+
+/// Which step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepName {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The step's name.
+    pub step: String,
+}
+
+impl StepName {
+    /// The name of a step of the plan.
+    #[must_use]
+    pub fn of(step: &StepOutline) -> Self {
+        Self { scenario: step.scenario.clone(), step: step.step.clone() }
+    }
+
+    /// Whether it is the name of this step.
+    #[must_use]
+    pub fn is_of(&self, step: &StepOutline) -> bool {
+        self.scenario == step.scenario && self.step == step.step
+    }
+}
+
+impl std::fmt::Display for StepName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.scenario, self.step)
+    }
 }
 
 /// A spike, and what was going on.

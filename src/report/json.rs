@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::json_costs::{CostRow, CostsBasisRow, basis, costs};
 use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
 use super::json_sizing::{SizingRow, sizing};
 use super::json_startup::{StartupRow, startup};
@@ -32,9 +33,6 @@ impl Renderer for RunJson {
     }
 }
 
-/// A part that this version does not make yet.
-type NotYet = Option<()>;
-
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
@@ -53,7 +51,9 @@ struct Document<'a> {
     spikes: Vec<SpikeRow<'a>>,
     spikes_total: Option<u64>,
     growth: Option<GrowthRow<'a>>,
-    costs: NotYet,
+    costs: Option<Vec<CostRow<'a>>>,
+    costs_basis: Option<CostsBasisRow>,
+    costs_refused: Option<&'a str>,
     sizing: Option<SizingRow<'a>>,
     lives: Vec<LifeRow>,
     sampler: Option<SamplerRow<'a>>,
@@ -267,7 +267,9 @@ impl<'a> Document<'a> {
             spikes: findings.spikes.iter().map(spike).collect(),
             spikes_total: findings.spikes_total,
             growth: findings.growth.as_ref().map(growth),
-            costs: None,
+            costs: findings.costs.as_ref().map(costs),
+            costs_basis: findings.costs.as_ref().map(basis),
+            costs_refused: findings.costs.as_ref().and_then(|row| row.refused.as_deref()),
             sizing: findings.sizing.as_ref().map(sizing),
             lives: findings.lives.iter().map(life).collect(),
             sampler: findings.sampler.as_ref().map(|row| sampler(row, facts)),

@@ -1,0 +1,200 @@
+//! The regression: non-negative least squares, with intervals by leaving out one stretch at a time.
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use super::Estimate;
+use super::blocks::{Matrix, Sums};
+use super::count;
+
+/// Fewer stretches say nothing of chance.
+const LEAST_BLOCKS: f64 = 3.0;
+/// What is added to each step's own variation, as a share of it, so that steps that go together
+/// exactly have a solution at all; they are refused for going together.
+const RIDGE: f64 = 1e-9;
+/// Rounds of the descent, and the change at which it has arrived.
+const ROUNDS: usize = 2000;
+const ARRIVED: f64 = 1e-9;
+
+/// What came of the regression, by the index of each step.
+#[derive(Debug, Clone)]
+pub(super) struct Fit {
+    pub(super) steps: Vec<Option<Fitted>>,
+}
+
+/// One step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fitted {
+    pub(super) estimate: Estimate,
+    /// By how much its variance is inflated by the other steps; 1 where it stands alone.
+    pub(super) inflation: f64,
+    /// The step that goes along with it most.
+    pub(super) partner: Option<usize>,
+    /// As many stretches as would say the same, were it equally busy in all.
+    pub(super) stretches: f64,
+}
+
+impl Fit {
+    /// Each step's cost; zero where it is not known.
+    pub(super) fn values(&self) -> Vec<f64> {
+        self.steps.iter().map(|step| step.map_or(0.0, |step| step.estimate.value)).collect()
+    }
+
+    /// A step's mean memory as a share of that of all.
+    pub(super) fn share(&self, index: usize, sums: &Sums) -> Option<f64> {
+        let values = self.values();
+        let of = |index: usize| values[index] * sums.in_flight[index];
+        let all: f64 = (0..values.len()).map(of).sum();
+        (all > 0.0).then(|| of(index) / all)
+    }
+}
+
+/// Fits all steps; none where there are too few stretches.
+pub(super) fn fit(sums: &Sums) -> Option<Fit> {
+    let size = sums.steps.len();
+    if count(sums.blocks.len()) < LEAST_BLOCKS {
+        return None;
+    }
+    let mut gram = Matrix::new(size);
+    let mut moment = vec![0.0; size];
+    for block in &sums.blocks {
+        gram = gram.plus(&block.gram, 1.0);
+        for (index, sum) in moment.iter_mut().enumerate() {
+            *sum += block.moment(index);
+        }
+    }
+    let values = non_negative(&gram, &moment);
+    let free = solve(&gram, &moment);
+    let inverse = inverse(&gram);
+    let deviations = deviations(sums, &gram, &moment);
+    let steps = (0..size).map(|index| {
+        let own = gram.at(index, index);
+        if own <= 0.0 {
+            return None;
+        }
+        let stretches = stretches(sums, index);
+        let around = StudentsT::new(0.0, 1.0, (stretches - 1.0).max(1.0)).ok()?.inverse_cdf(0.975)
+            * deviations[index];
+        let (value, middle) = (values[index], free[index]);
+        let estimate = Estimate {
+            value,
+            low: (middle - around).clamp(0.0, value),
+            high: (middle + around).max(value),
+        };
+        let inflation = inverse.at(index, index) * own;
+        let partner = partner(&gram, index);
+        Some(Fitted { estimate, inflation, partner, stretches })
+    });
+    Some(Fit { steps: steps.collect() })
+}
+
+/// The deviation of each step's cost: delete-a-group jackknife over stretches.
+fn deviations(sums: &Sums, gram: &Matrix, moment: &[f64]) -> Vec<f64> {
+    let without: Vec<Vec<f64>> = sums
+        .blocks
+        .iter()
+        .map(|block| {
+            let gram = gram.plus(&block.gram, -1.0);
+            let moment: Vec<f64> =
+                moment.iter().enumerate().map(|(i, sum)| sum - block.moment(i)).collect();
+            solve(&gram, &moment)
+        })
+        .collect();
+    let n = count(without.len());
+    let all = solve(gram, moment);
+    let deviation = |index: usize| {
+        let squares = without.iter().map(|values| (values[index] - all[index]).powi(2));
+        ((n - 1.0) / n * squares.sum::<f64>()).sqrt()
+    };
+    (0..moment.len()).map(deviation).collect()
+}
+
+/// As many equally busy stretches as weigh the same.
+fn stretches(sums: &Sums, index: usize) -> f64 {
+    let weights = sums.blocks.iter().map(|block| block.gram.at(index, index));
+    let (sum, squares) = weights
+        .fold((0.0, 0.0), |(sum, squares), weight| (sum + weight, squares + weight * weight));
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
+}
+
+/// The step that correlates most with one.
+fn partner(gram: &Matrix, index: usize) -> Option<usize> {
+    let correlation = |other: usize| {
+        let norm = (gram.at(index, index) * gram.at(other, other)).sqrt();
+        if norm > 0.0 { gram.at(index, other).abs() / norm } else { 0.0 }
+    };
+    let others = (0..gram.size()).filter(|other| *other != index);
+    others.max_by(|a, b| correlation(*a).total_cmp(&correlation(*b)))
+}
+
+fn ridge(gram: &Matrix, index: usize) -> f64 {
+    let own = gram.at(index, index);
+    if own > 0.0 { own * RIDGE } else { 1.0 }
+}
+
+/// Non-negative least squares by descent along one step at a time.
+fn non_negative(gram: &Matrix, moment: &[f64]) -> Vec<f64> {
+    let mut values: Vec<f64> = solve(gram, moment).into_iter().map(|v| v.max(0.0)).collect();
+    for _ in 0..ROUNDS {
+        let mut moved = 0.0_f64;
+        for index in 0..values.len() {
+            let own = gram.at(index, index) + ridge(gram, index);
+            let others: f64 = (0..values.len())
+                .filter(|other| *other != index)
+                .map(|other| gram.at(index, other) * values[other])
+                .sum();
+            let value = ((moment[index] - others) / own).max(0.0);
+            moved = moved.max((value - values[index]).abs() / (1.0 + value));
+            values[index] = value;
+        }
+        if moved < ARRIVED {
+            break;
+        }
+    }
+    values
+}
+
+/// The lower triangle of Cholesky; rows whose own variation is used up by others are as good as
+/// nothing.
+fn cholesky(gram: &Matrix) -> Matrix {
+    let size = gram.size();
+    let mut lower = Matrix::new(size);
+    for i in 0..size {
+        for j in 0..=i {
+            let known: f64 = (0..j).map(|k| lower.at(i, k) * lower.at(j, k)).sum();
+            let own = if i == j { ridge(gram, i) } else { 0.0 };
+            let rest = gram.at(i, j) + own - known;
+            let value = if i == j { rest.max(own).sqrt() } else { rest / lower.at(j, j) };
+            lower.add(i, j, value);
+        }
+    }
+    lower
+}
+
+/// Solves `gram × values = moment`.
+fn solve(gram: &Matrix, moment: &[f64]) -> Vec<f64> {
+    let lower = cholesky(gram);
+    let size = gram.size();
+    let mut values = moment.to_vec();
+    for i in 0..size {
+        let known: f64 = (0..i).map(|k| lower.at(i, k) * values[k]).sum();
+        values[i] = (values[i] - known) / lower.at(i, i);
+    }
+    for i in (0..size).rev() {
+        let known: f64 = (i + 1..size).map(|k| lower.at(k, i) * values[k]).sum();
+        values[i] = (values[i] - known) / lower.at(i, i);
+    }
+    values
+}
+
+fn inverse(gram: &Matrix) -> Matrix {
+    let size = gram.size();
+    let mut inverse = Matrix::new(size);
+    for j in 0..size {
+        let mut unit = vec![0.0; size];
+        unit[j] = 1.0;
+        for (i, value) in solve(gram, &unit).into_iter().enumerate() {
+            inverse.add(i, j, value);
+        }
+    }
+    inverse
+}
