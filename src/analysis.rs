@@ -7,6 +7,7 @@
 mod checklist;
 mod collect;
 mod columns;
+pub mod compare;
 mod costs;
 mod growth;
 mod lives;

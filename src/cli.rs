@@ -2,7 +2,9 @@
 //!
 //! Results go to standard output, everything else (progress, notes, errors) to standard error.
 
+mod baseline;
 mod clean;
+mod compare;
 mod doctor;
 mod exit;
 mod export;
@@ -44,6 +46,8 @@ enum Verb {
     Watch(Box<options::Watch>),
     /// Analyse and render a run directory again
     Report(options::Report),
+    /// Compare runs with others, or with a baseline; fails on a regression
+    Compare(Box<options::Compare>),
     /// Give a recording's data to other programs
     Export(options::Export),
     /// Write a scenario for the crate, the Dockerfile or the image here
@@ -81,6 +85,7 @@ pub fn main() -> Exit {
         Verb::Load(options) => load::load(&options),
         Verb::Watch(options) => watch::watch(&options),
         Verb::Report(options) => report::report(&options),
+        Verb::Compare(options) => compare::compare(&options),
         Verb::Export(options) => export::export(&options),
         Verb::Init(options) => init::init(&options),
         Verb::Doctor(options) => doctor::doctor(&options),

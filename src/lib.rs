@@ -41,7 +41,7 @@
 //! | [`record`] | the run directory: append-only, readable after a kill and while running |
 //! | [`judge`] | pure and incremental: spikes, threshold rules |
 //! | [`session`] | one run: the only place that starts its threads and tasks; one select loop |
-//! | [`analysis`] | pure functions over events: startup, phases, spikes, verdict |
+//! | [`analysis`] | pure functions over events: startup, phases, spikes, verdict, comparisons |
 //! | [`campaign`] | many runs: startup trials, the run as a whole |
 //! | [`draft`] | a first scenario for a crate, a Dockerfile or an image, guessed from its text |
 //! | [`live`] | what a person sees while a run goes on |

@@ -5,6 +5,8 @@
 //! hold: control characters are replaced, and what a format gives a meaning to is escaped.
 //! [`write_all`] is the only function here that touches the disk.
 
+mod compare;
+mod compare_json;
 mod custom;
 mod draw;
 mod error;
@@ -30,6 +32,8 @@ mod timeline;
 mod watch;
 mod write;
 
+pub use compare::{ComparisonMarkdown, ComparisonText};
+pub use compare_json::comparison_json;
 pub use error::Error;
 pub use json::RunJson;
 pub use latency_log::write_latency_log;
@@ -37,7 +41,7 @@ pub use markdown::Markdown;
 pub use startup::StartupSvg;
 pub use summary::Summary;
 pub use timeline::TimelineSvg;
-pub use write::{Written, write_all};
+pub use write::{Written, write_all, write_text};
 
 use crate::analysis::Findings;
 

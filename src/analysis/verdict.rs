@@ -1,6 +1,7 @@
 //! What it all comes to.
 
 mod advice;
+mod against;
 mod always;
 mod growth;
 mod traffic;

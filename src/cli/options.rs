@@ -1,8 +1,11 @@
 //! What can be asked of each verb.
 
+mod compare;
+
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+pub(super) use compare::{Against, Compare};
 
 use crate::runtime::{Choice, Via};
 
@@ -131,6 +134,8 @@ pub(super) struct Run {
     /// Stop and report after this time
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(super) deadline: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(super) against: Against,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -326,6 +331,8 @@ pub(super) struct Watch {
 pub(super) struct Report {
     /// The run's directory
     pub(super) directory: PathBuf,
+    #[command(flatten)]
+    pub(super) against: Against,
     #[command(flatten)]
     pub(super) output: Output,
 }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use super::baseline::{Held, held};
 use super::options::{FailOn, Output, Report};
 use super::print::{note, print_all};
 use super::{Exit, Fault};
@@ -12,12 +13,22 @@ use crate::report::{self, Renderer, RunJson, Summary};
 /// `highwater report DIR`
 pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
     let directory = RunDirectory::open(&options.directory)?;
-    render(&directory, &options.output)
+    let held = held(&options.against)?;
+    render(&directory, &options.output, held)
 }
 
-/// Analyses a run's recording, writes its reports, and prints the verdict.
-pub(super) fn render(directory: &RunDirectory, output: &Output) -> Result<Exit, Fault> {
-    let findings = write_reports(directory)?;
+/// Analyses a run's recording, holds it against a baseline where there is one, writes its reports,
+/// and prints the verdict.
+pub(super) fn render(
+    directory: &RunDirectory,
+    output: &Output,
+    held: Option<Held<'_>>,
+) -> Result<Exit, Fault> {
+    let mut findings = analyse(directory)?;
+    if let Some(held) = held {
+        held.judge(directory, &mut findings);
+    }
+    write_all(directory, &findings)?;
     if output.json {
         print_json(&findings)?;
     } else {
@@ -31,10 +42,14 @@ pub(super) fn render(directory: &RunDirectory, output: &Output) -> Result<Exit, 
 /// Analyses a run's recording and writes its reports.
 pub(super) fn write_reports(directory: &RunDirectory) -> Result<Findings, Fault> {
     let findings = analyse(directory)?;
-    report::write_all(directory.path(), &findings).map_err(|error| {
-        Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
-    })?;
+    write_all(directory, &findings)?;
     Ok(findings)
+}
+
+fn write_all(directory: &RunDirectory, findings: &Findings) -> Result<(), Fault> {
+    report::write_all(directory.path(), findings).map(drop).map_err(|error| {
+        Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
+    })
 }
 
 /// The exit code that belongs to the findings.
@@ -49,7 +64,8 @@ pub(super) fn print_json(findings: &Findings) -> Result<(), Fault> {
     print_all(RunJson.render(findings).trim_end())
 }
 
-fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
+/// Analyses a run's recording.
+pub(super) fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
     let recording = Recording::open(directory)?;
     let header = recording.header();
     let mut damage = None;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::baseline::{Held, held};
 use super::options::{Common, Output, Quick, Run, Startup};
 use super::print::note;
 use super::report::render;
@@ -24,6 +25,7 @@ const DEFAULT_FILE: &str = "highwater.toml";
 
 /// `highwater run`
 pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
+    let held = held(&options.against)?;
     let expected = options.expected.map(|rate| {
         let per_second = rate.as_per_second();
         format!("traffic.expected=\"{per_second}/s\"")
@@ -45,7 +47,7 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
         None => load(options.file.as_deref(), &overrides)?,
     };
     let plan = allowing(plan, &options.common);
-    execute(plan, &options.common, false, options.deadline)
+    execute(plan, &options.common, false, options.deadline, held)
 }
 
 /// `highwater startup`
@@ -56,7 +58,7 @@ pub(super) fn startup(options: &Startup) -> Result<Exit, Fault> {
         (plan.startup.trials, plan.startup.stop_early) = (trials, options.stop_early);
     }
     plan.startup.trials = plan.startup.trials.max(1);
-    execute(plan, &options.common, true, None)
+    execute(plan, &options.common, true, None, None)
 }
 
 fn quick_plan(quick: QuickTarget, options: &Run) -> Result<Plan, scenario::Faults> {
@@ -118,6 +120,7 @@ fn execute(
     common: &Common,
     startup_only: bool,
     deadline: Option<Duration>,
+    held: Option<Held<'_>>,
 ) -> Result<Exit, Fault> {
     let place = common.out.clone().unwrap_or_else(|| default_directory(&plan.name));
     let existed = place.exists();
@@ -139,7 +142,7 @@ fn execute(
             return Err(fault);
         }
     }
-    render(&directory, &common.output)
+    render(&directory, &common.output, held)
 }
 
 /// `reports/<name>-<UTC time>`, with a number where two runs start in one second.

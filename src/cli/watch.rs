@@ -58,7 +58,7 @@ pub(super) fn watch(options: &Watch) -> Result<Exit, Fault> {
         }
         return Err(fault);
     }
-    render(&directory, &options.output)
+    render(&directory, &options.output, None)
 }
 
 /// What one watch works with.

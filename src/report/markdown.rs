@@ -20,7 +20,7 @@ impl Renderer for Markdown {
 }
 
 /// A text that Markdown and HTML take as text.
-fn plain(raw: &str) -> String {
+pub(super) fn plain(raw: &str) -> String {
     let mut out = String::new();
     for c in text::xml(&text::clean(raw, 300)).chars() {
         if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' | '@') {

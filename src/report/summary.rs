@@ -120,7 +120,7 @@ fn quiet(findings: &Findings) -> String {
 }
 
 /// A text over as many lines as it needs, four or five at most, the first one behind `head`.
-fn wrapped(out: &mut String, head: &str, words: &str) -> std::fmt::Result {
+pub(super) fn wrapped(out: &mut String, head: &str, words: &str) -> std::fmt::Result {
     let mut row = String::from(head);
     let inset = " ".repeat(head.chars().count() + 2);
     for word in text::clean(words, 4 * (WIDTH - 20)).split_whitespace() {

@@ -45,6 +45,16 @@ pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error
     })
 }
 
+/// Writes a text to `path`, whole or not at all.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    replace(parent.unwrap_or(Path::new(".")), path, text)
+        .map_err(|source| Error { path: path.to_owned(), source })
+}
+
 fn write_of(
     directory: &Path,
     name: &str,

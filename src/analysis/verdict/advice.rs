@@ -14,7 +14,7 @@ pub(super) fn rank(id: &str) -> u8 {
         "leak" => 2,
         "baseline" => 3,
         "generator" | "sampler" | "blind" => 4,
-        "threshold" => 5,
+        "threshold" | "regression" => 5,
         "headroom" => 6,
         "requests_failed" | "unreachable" | "unsent" | "descriptors" => 7,
         _ => 8,
