@@ -8,6 +8,7 @@ mod checklist;
 mod collect;
 mod columns;
 pub mod compare;
+mod concurrency;
 mod costs;
 mod growth;
 mod lives;
@@ -24,6 +25,10 @@ mod vitals;
 mod watch;
 
 pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
+pub use concurrency::{
+    Binding, Bound, Concurrency, Dependence, DependenceClass, Divergence, FailureKind,
+    FailurePattern, LoadAxis, LoadLevel, Overload, Refusal, Saturation,
+};
 pub use costs::{AtOnce, Costs, Estimate, StepCost};
 pub use growth::{Driver, Growth, GrowthClass, ResourceGrowth};
 pub use lives::LifeFinding;

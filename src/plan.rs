@@ -19,7 +19,7 @@ mod watch;
 pub use arrivals::{Schedule, UserCurve};
 pub use budget::Budget;
 pub use load_run::{LOAD_PHASE, LoadRunPlan};
-pub use outline::{CycleOutline, LimitsOutline, Outline, PhaseOutline, StepOutline};
+pub use outline::{CycleOutline, LimitsOutline, Outline, PaceOutline, PhaseOutline, StepOutline};
 pub use rules::{Aggregate, Bound, Metric, MetricKind, Operator, Rule, RuleError, Tag, Window};
 pub use target::{
     CargoBuild, EnvVar, KUBELET_PERIOD_US, KubernetesPlan, OnOom, ReadyCheck, ReadyPlan,

@@ -7,12 +7,15 @@
 
 mod compare;
 mod compare_json;
+mod concurrency;
+mod concurrency_words;
 mod custom;
 mod draw;
 mod error;
 mod failures;
 mod growth;
 mod json;
+mod json_concurrency;
 mod json_costs;
 mod json_growth;
 mod json_sizing;
@@ -34,6 +37,7 @@ mod write;
 
 pub use compare::{ComparisonMarkdown, ComparisonText};
 pub use compare_json::comparison_json;
+pub use concurrency::ConcurrencySvg;
 pub use error::Error;
 pub use json::RunJson;
 pub use latency_log::write_latency_log;

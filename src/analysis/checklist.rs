@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::growth::GrowthClass;
-use super::model::{Answer, CheckItem, Findings};
+use super::model::{Answer, CheckItem, Findings, Sizes, StepTraffic};
 use crate::event::ReleaseBuild;
 use crate::plan::Outline;
 use crate::units::Bytes;
@@ -160,7 +160,7 @@ fn payloads(findings: &Findings, outline: &Outline) -> CheckItem {
     let largest = largest.unwrap_or_default();
     let mut evidence = format!(
         "a request sent {sent} and received {received} on average, bodies up to {largest}; what \
-         production sends is not known here"
+         production sends is known only by the sizes that were asked for"
     );
     let steps = || traffic().flat_map(|row| &row.steps);
     if let Some(step) = steps().max_by_key(|step| step.bytes_sent)
@@ -173,7 +173,26 @@ fn payloads(findings: &Findings, outline: &Outline) -> CheckItem {
             step.step, seen.p50, seen.p99, wanted.p50, wanted.p99
         );
     }
-    item(question, Answer::Unknown, evidence)
+    item(question, payload_answer(steps()), evidence)
+}
+
+/// Whether bodies were as large as asked for. One fixed size is no distribution of production's, and
+/// tells nothing.
+fn payload_answer<'a>(steps: impl Iterator<Item = &'a StepTraffic>) -> Answer {
+    /// A size is met within this factor.
+    const MET: f64 = 1.25;
+    let near = |seen: Bytes, wanted: Bytes| {
+        let (seen, wanted) = (seen.as_f64().max(1.0), wanted.as_f64().max(1.0));
+        seen <= MET * wanted && wanted <= MET * seen
+    };
+    let drawn = steps.filter_map(|step| Some((step.request_body?, step.wanted_body?)));
+    let drawn: Vec<(Sizes, Sizes)> = drawn.filter(|(_, wanted)| wanted.p50 < wanted.p99).collect();
+    let met =
+        |(seen, wanted): &(Sizes, Sizes)| near(seen.p50, wanted.p50) && near(seen.p99, wanted.p99);
+    match drawn.len() {
+        0 => Answer::Unknown,
+        _ => yes_or_no(drawn.iter().all(met)),
+    }
 }
 
 fn rss(findings: &Findings) -> CheckItem {

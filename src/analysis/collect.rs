@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::TimelineBuilder;
+use super::concurrency::{Loading, Surroundings};
 use super::costs::Costing;
 use super::growth::Growing;
 use super::lives::Lives;
@@ -37,6 +38,7 @@ pub(super) struct Collector {
     spikes: Spikes,
     growing: Growing,
     costing: Costing,
+    loading: Loading,
     recovering: Recovering,
     levels: Levels,
     timeline: TimelineBuilder,
@@ -122,6 +124,7 @@ impl Collector {
             spikes: Spikes::default(),
             growing: Growing::default(),
             costing: Costing::default(),
+            loading: Loading::default(),
             recovering: Recovering::default(),
             levels: Levels::default(),
             timeline: TimelineBuilder::new(outline.window_ns),
@@ -168,13 +171,16 @@ impl Collector {
                 self.spikes.flow(at, window);
                 self.growing.flow(window, &self.places);
                 self.costing.flow(at, window);
+                self.loading.flow(at, window, &self.places);
                 self.recovering.flow(at, window, &self.places, &self.outline);
             }
             What::Traffic(window) => {
                 self.timeline.traffic(at, window);
                 self.phases.of(window.phase).traffic(at, window);
+                self.loading.traffic(at, window);
                 self.recovering.traffic(at, window, &self.places, &self.outline);
             }
+            What::Users(window) => self.loading.users(at, window),
             What::SamplerDone(report) => {
                 self.spikes.end(report.life);
                 let sampler = self.samplers.entry(report.life).or_default();
@@ -202,6 +208,7 @@ impl Collector {
         self.growing.vitals(at, now, &self.places);
         if let Some(before) = before {
             self.timeline.vitals(&before, at, now);
+            self.loading.vitals(&before, at, now, &self.places);
         }
     }
 
@@ -209,6 +216,7 @@ impl Collector {
         self.samplers.entry(start.life).or_default().start = Some(*start);
         self.spikes.sampling(start);
         self.growing.sampling(start);
+        self.loading.sampling(start);
         self.recovering.sampling(start);
     }
 
@@ -243,6 +251,7 @@ impl Collector {
         self.timeline.memory(at, window);
         self.growing.memory(placed, &self.places, &self.outline);
         self.costing.memory(placed);
+        self.loading.memory(placed);
         self.recovering.memory(placed, &self.places, &self.outline);
         self.levels.memory(placed, &self.places, &self.outline);
         if let Some(phase) = placed.phase {
@@ -293,10 +302,15 @@ impl Collector {
         for (phase, span) in phases.iter_mut().zip(spans) {
             phase.recovery = self.recovering.finish(span.0);
         }
-        let peaks = phases.iter().filter_map(|phase| phase.memory.as_ref());
-        let run_peak = peaks.map(|memory| memory.unreclaimable_peak).max();
         let limit = self.outline.limits.memory;
         let growth = self.growing.finish(&self.outline, limit);
+        let generator = self.generator.map(generator_account);
+        let around =
+            Surroundings { outline: &self.outline, facts, generator, growth: growth.as_ref() };
+        let mut placed: Vec<_> = spans.iter().map(|span| span.0).zip(&mut phases).collect();
+        let concurrency = self.loading.finish(&mut placed, &around);
+        let peaks = phases.iter().filter_map(|phase| phase.memory.as_ref());
+        let run_peak = peaks.map(|memory| memory.unreclaimable_peak).max();
         let costs = self.costing.finish(&self.outline, limit, growth.as_ref());
         let mut findings = Findings {
             name: self.outline.name.clone(),
@@ -317,9 +331,10 @@ impl Collector {
             spikes_total,
             growth,
             costs,
+            concurrency,
             sizing: None,
             sampler: sampler_account(&self.samplers, &self.places),
-            generator: self.generator.map(generator_account),
+            generator,
             thresholds: self.thresholds.measured(),
             checklist: Vec::new(),
             notes: self.notes,

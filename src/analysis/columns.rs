@@ -110,7 +110,7 @@ pub struct LatencyColumn {
 }
 
 /// What a column can take in.
-trait Merge {
+pub(super) trait Merge {
     /// Takes in a later one; false where they must stay apart.
     fn merge(&mut self, later: &Self) -> bool;
 }
@@ -159,8 +159,8 @@ impl Merge for FlowColumn {
 }
 
 /// Times in buckets of a sixteenth of an octave: coarse, small, and mergeable.
-#[derive(Debug, Clone)]
-struct LatencyCounts {
+#[derive(Debug, Clone, Default)]
+pub(super) struct LatencyCounts {
     start: Moment,
     end: Moment,
     buckets: Vec<u32>,
@@ -170,7 +170,16 @@ struct LatencyCounts {
 const PER_OCTAVE: f64 = 16.0;
 
 impl LatencyCounts {
-    fn add(&mut self, histogram: &Histogram) {
+    pub(super) const fn new(start: Moment, end: Moment) -> Self {
+        Self { start, end, buckets: Vec::new(), max_us: 0 }
+    }
+
+    /// How many times there are.
+    pub(super) fn count(&self) -> u64 {
+        self.buckets.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    pub(super) fn add(&mut self, histogram: &Histogram) {
         for (us, count) in histogram.counts() {
             let bucket = bucket(us);
             if self.buckets.len() <= bucket {
@@ -182,7 +191,19 @@ impl LatencyCounts {
         self.max_us = self.max_us.max(histogram.max().unwrap_or(0));
     }
 
-    fn percentile_ms(&self, share: f64) -> f64 {
+    /// Takes in another's times.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.end = self.end.max(other.end);
+        if self.buckets.len() < other.buckets.len() {
+            self.buckets.resize(other.buckets.len(), 0);
+        }
+        for (mine, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine = mine.saturating_add(*more);
+        }
+        self.max_us = self.max_us.max(other.max_us);
+    }
+
+    pub(super) fn percentile_ms(&self, share: f64) -> f64 {
         let total: u64 = self.buckets.iter().map(|count| u64::from(*count)).sum();
         let wanted = share * float(total);
         let mut seen = 0_u64;
@@ -219,21 +240,14 @@ fn bucket(us: u64) -> usize {
 
 impl Merge for LatencyCounts {
     fn merge(&mut self, later: &Self) -> bool {
-        self.end = self.end.max(later.end);
-        if self.buckets.len() < later.buckets.len() {
-            self.buckets.resize(later.buckets.len(), 0);
-        }
-        for (mine, more) in self.buckets.iter_mut().zip(&later.buckets) {
-            *mine = mine.saturating_add(*more);
-        }
-        self.max_us = self.max_us.max(later.max_us);
+        self.join(later);
         true
     }
 }
 
 /// A series of bounded length: each entry covers one stretch of equal width.
 #[derive(Debug)]
-struct Columns<T> {
+pub(super) struct Columns<T> {
     most: usize,
     width: u64,
     /// Which stretch, and what was in it.
@@ -241,11 +255,16 @@ struct Columns<T> {
 }
 
 impl<T: Merge> Columns<T> {
-    const fn new(most: usize, width: u64) -> Self {
+    pub(super) const fn new(most: usize, width: u64) -> Self {
         Self { most, width, rows: Vec::new() }
     }
 
-    fn add(&mut self, at: Moment, row: T) {
+    /// The rows, oldest first.
+    pub(super) fn rows(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
+        self.rows.iter().map(|row| &row.1)
+    }
+
+    pub(super) fn add(&mut self, at: Moment, row: T) {
         let index = at.as_nanos() / self.width;
         match self.rows.last_mut() {
             Some((last, before)) if *last >= index => {

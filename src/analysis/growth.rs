@@ -4,9 +4,9 @@
 //! the next, or in equal parts of steady traffic. A burst's own memory is not in it, nor is page
 //! cache.
 
-mod class;
+pub(super) mod class;
 mod cycles;
-mod trend;
+pub(super) mod trend;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +26,8 @@ const SHARE_OF_FLOOR: f64 = 0.001;
 const FEW: f64 = 2.0;
 /// The share of their floor that is none.
 const SHARE_OF_COUNT: f64 = 0.02;
+/// So many bytes printed or written are nothing.
+const LITTLE_WRITTEN: f64 = 4096.0;
 const SECONDS_A_HOUR: f64 = 3600.0;
 
 /// What kind of growth it is.
@@ -114,6 +116,9 @@ pub struct Growth {
     pub more_cycles: Option<usize>,
     /// Descriptors, threads and sockets, as far as they were counted.
     pub resources: Vec<ResourceGrowth>,
+    /// Bytes printed and bytes written to block devices, summed up since the first cycle, as far as
+    /// they were counted: a line here is steady writing, and no fault by itself.
+    pub written: Vec<ResourceGrowth>,
     /// Bytes printed an hour.
     pub log_bytes_per_hour: Option<f64>,
     /// Bytes written to block devices an hour.
@@ -136,7 +141,7 @@ impl Growth {
 /// How the number of something grew in the same phase.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ResourceGrowth {
-    /// Of what: `open_files`, `threads`, `sockets`.
+    /// Of what: `open_files`, `threads`, `sockets`; `log_bytes`, `disk_bytes`.
     pub name: &'static str,
     /// What kind of growth it is.
     pub class: GrowthClass,
@@ -148,6 +153,8 @@ pub struct ResourceGrowth {
     pub per_hour: Option<f64>,
     /// The slope on requests that ended.
     pub per_request: Option<f64>,
+    /// Of a line: what it goes along with; none where the traffic was too even to tell.
+    pub driver: Option<Driver>,
 }
 
 /// Collects floors while events come in.
@@ -255,7 +262,8 @@ impl PhaseCycles {
             driver: leak.then(|| driver(&floors, &series.requests, &judged)).flatten(),
             hours_to_limit: room.filter(|_| leak).and_then(|room| hours(room, &judged)),
             more_cycles: judged.more,
-            resources: series.resources.iter().map(resource).collect(),
+            resources: series.resources.iter().map(|row| resource(row, FEW)).collect(),
+            written: series.written.iter().map(|row| resource(row, LITTLE_WRITTEN)).collect(),
             log_bytes_per_hour: series.log_rate.map(per_hour),
             disk_bytes_per_hour: series.disk_rate.map(per_hour),
         })
@@ -292,9 +300,9 @@ fn driver(floors: &Floors, requests: &[f64], judged: &Judged) -> Option<Driver> 
     }
 }
 
-fn resource(row: &Resource) -> ResourceGrowth {
+fn resource(row: &Resource, few: f64) -> ResourceGrowth {
     let typical = trend::median(&row.floors.values).unwrap_or(0.0);
-    let slack = FEW.max(SHARE_OF_COUNT * typical);
+    let slack = few.max(SHARE_OF_COUNT * typical);
     let floors = Floors { slack, ..row.floors.clone() };
     let judged = class::judge(&floors);
     ResourceGrowth {
@@ -304,6 +312,9 @@ fn resource(row: &Resource) -> ResourceGrowth {
         last: floors.values.last().copied().unwrap_or(0.0),
         per_hour: judged.trend.map(|trend| trend.slope * SECONDS_A_HOUR),
         per_request: trend::trend(&row.requests, &floors.values).map(|trend| trend.slope),
+        driver: (judged.class == GrowthClass::Leak)
+            .then(|| driver(&floors, &row.requests, &judged))
+            .flatten(),
     }
 }
 

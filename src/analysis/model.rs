@@ -55,6 +55,8 @@ pub struct Findings {
     /// Which limit the target needs: an estimate, or what a search has proved; none where no phase
     /// was run.
     pub sizing: Option<super::Sizing>,
+    /// What more load did, in each phase whose load climbs and over phases of different load.
+    pub concurrency: Vec<super::Concurrency>,
     /// The sampler's account.
     pub sampler: Option<SamplerAccount>,
     /// The load generator's account.
@@ -178,6 +180,8 @@ pub struct Phase {
     pub traffic: Option<Traffic>,
     /// How it got over its bursts; none where it had none that could be followed.
     pub recovery: Option<super::Recovery>,
+    /// How its requests failed, where that has a pattern.
+    pub failing: Vec<super::FailurePattern>,
 }
 
 /// Memory in a phase.

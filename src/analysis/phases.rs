@@ -88,6 +88,7 @@ impl PhaseSums {
             target,
             traffic: self.traffic_sums(start, end, outline),
             recovery: None,
+            failing: Vec::new(),
         }
     }
 

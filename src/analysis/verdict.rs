@@ -3,6 +3,7 @@
 mod advice;
 mod against;
 mod always;
+mod concurrency;
 mod growth;
 mod traffic;
 
@@ -70,6 +71,7 @@ pub(super) fn judge(
     case.startup(findings);
     case.baseline(findings, outline);
     case.recovery(findings);
+    case.concurrency(findings);
     case.reasons.sort_by_key(|reason| (reason.level, advice::rank(reason.id)));
     for reason in &mut case.reasons {
         reason.next = advice::next(reason, findings);
@@ -214,7 +216,8 @@ impl Case {
         {
             let (peak, limit) = (memory.unreclaimable_peak, findings.limit);
             let text = format!("only {headroom:.1} % headroom: {peak} unreclaimable of {limit}");
-            self.say("headroom", Level::Warn, text, None);
+            let at = memory.composition.as_ref().map(|row| row.at);
+            self.say("headroom", Level::Warn, text, at);
         }
         let Some(limit) = findings.limit.bytes() else {
             return;

@@ -15,14 +15,20 @@ const NAMED: usize = 16;
 const KEPT: usize = 1024;
 
 /// By how much a counter moved, and over what time.
-#[derive(Debug, Default)]
-struct Moved {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moved {
     by: u64,
     ns: u64,
 }
 
 impl Moved {
-    fn add(&mut self, before: Option<u64>, now: Option<u64>, ns: u64) {
+    /// Takes in another's movement.
+    pub(super) const fn join(&mut self, other: Self) {
+        self.by += other.by;
+        self.ns += other.ns;
+    }
+
+    pub(super) fn add(&mut self, before: Option<u64>, now: Option<u64>, ns: u64) {
         if let (Some(before), Some(now)) = (before, now)
             && let Some(by) = now.checked_sub(before)
         {
@@ -32,7 +38,7 @@ impl Moved {
     }
 
     /// Movement per time, where both are in nanoseconds.
-    fn share(&self) -> Option<f64> {
+    pub(super) fn share(&self) -> Option<f64> {
         (self.ns > 0).then(|| float(self.by) / float(self.ns))
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::steps::step_plan;
 use super::{
     Budget, Burst, BurstForm, CargoBuild, CycleOutline, EnvVar, KubernetesPlan, LimitsOutline,
-    LoadModel, LoadPlan, Metric, OnOom, OpenLoad, Outline, PhaseOutline, PhasePlan, Plan,
-    RateStage, ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan,
+    LoadModel, LoadPlan, Metric, OnOom, OpenLoad, Outline, PaceOutline, PhaseOutline, PhasePlan,
+    Plan, RateStage, ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan,
     StartupPlan, StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource,
     TrafficPlan, UserStage,
 };
@@ -291,7 +291,19 @@ fn phase_outline(phase: &PhasePlan) -> PhaseOutline {
             .collect::<Option<Vec<_>>>()
             .map(|loads| loads.into_iter().all(|steady| steady)),
         size: phase.size,
+        pace: pace(&phase.loads),
     }
+}
+
+/// What all loads are counted in; none where they differ, or there are none.
+fn pace(loads: &[LoadPlan]) -> Option<PaceOutline> {
+    let of = |load: &LoadPlan| match &load.model {
+        LoadModel::Open(_) => Some(PaceOutline::Rate),
+        LoadModel::Closed { .. } => Some(PaceOutline::Users),
+        LoadModel::Replay(_) => None,
+    };
+    let first = loads.first().and_then(of);
+    first.filter(|_| loads.iter().all(|load| of(load) == first))
 }
 
 /// The bursts of a load with the longest period.

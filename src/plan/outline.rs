@@ -61,6 +61,20 @@ pub struct PhaseOutline {
     /// Whether a size search replays it.
     #[serde(default)]
     pub size: bool,
+    /// What all its loads are counted in; none where they differ, in recordings of before it was
+    /// kept, and of recorded traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<PaceOutline>,
+}
+
+/// What load is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaceOutline {
+    /// Users, who wait for their answers.
+    Users,
+    /// Arrivals a second, whatever the target does.
+    Rate,
 }
 
 /// Bursts that come again and again.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::json_concurrency::{ConcurrencyRow, FailingRow, concurrency, failing};
 use super::json_costs::{CostRow, CostsBasisRow, basis, costs};
 use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
 use super::json_sizing::{SizingRow, sizing};
@@ -54,6 +55,8 @@ struct Document<'a> {
     costs: Option<Vec<CostRow<'a>>>,
     costs_basis: Option<CostsBasisRow>,
     costs_refused: Option<&'a str>,
+    /// Null where no load climbs, and no phases of different load can be compared.
+    concurrency: Option<Vec<ConcurrencyRow<'a>>>,
     sizing: Option<SizingRow<'a>>,
     lives: Vec<LifeRow>,
     sampler: Option<SamplerRow<'a>>,
@@ -95,6 +98,7 @@ struct PhaseRow<'a> {
     /// The longest; what it is made of follows.
     recovery_ms: Option<f64>,
     recovery: Option<RecoveryRow>,
+    failure_patterns: Vec<FailingRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -270,6 +274,9 @@ impl<'a> Document<'a> {
             costs: findings.costs.as_ref().map(costs),
             costs_basis: findings.costs.as_ref().map(basis),
             costs_refused: findings.costs.as_ref().and_then(|row| row.refused.as_deref()),
+            concurrency: Some(&findings.concurrency)
+                .filter(|rows| !rows.is_empty())
+                .map(|rows| rows.iter().map(concurrency).collect()),
             sizing: findings.sizing.as_ref().map(sizing),
             lives: findings.lives.iter().map(life).collect(),
             sampler: findings.sampler.as_ref().map(|row| sampler(row, facts)),
@@ -302,6 +309,7 @@ fn phase(row: &Phase) -> PhaseRow<'_> {
         traffic: row.traffic.as_ref().map(traffic),
         recovery_ms: row.recovery.and_then(|row| row.worst_ms),
         recovery: row.recovery.as_ref().map(recovery),
+        failure_patterns: row.failing.iter().map(failing).collect(),
     }
 }
 

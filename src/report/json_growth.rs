@@ -26,6 +26,8 @@ pub(super) struct GrowthRow<'a> {
     driven_by: Option<&'static str>,
     more_cycles: Option<usize>,
     resources: Vec<ResourceRow>,
+    /// Bytes printed and written, summed up: a line is steady writing.
+    written: Vec<ResourceRow>,
     log_bytes_per_hour: Option<f64>,
     disk_bytes_per_hour: Option<f64>,
 }
@@ -38,6 +40,7 @@ struct ResourceRow {
     last: f64,
     per_hour: Option<f64>,
     per_request: Option<f64>,
+    driven_by: Option<&'static str>,
 }
 
 /// How a phase got over its bursts; see [`Recovery`].
@@ -45,6 +48,8 @@ struct ResourceRow {
 pub(super) struct RecoveryRow {
     bursts: usize,
     recovered: usize,
+    /// Bursts after which something was not back before the next one.
+    never: usize,
     median_ms: Option<f64>,
     worst_ms: Option<f64>,
     memory: BackRow,
@@ -63,6 +68,7 @@ pub(super) fn recovery(row: &Recovery) -> RecoveryRow {
     RecoveryRow {
         bursts: row.bursts,
         recovered: row.recovered,
+        never: row.bursts - row.recovered,
         median_ms: row.median_ms,
         worst_ms: row.worst_ms,
         memory: back(&row.memory),
@@ -92,6 +98,7 @@ pub(super) fn growth(row: &Growth) -> GrowthRow<'_> {
         driven_by: row.driver.map(Driver::name),
         more_cycles: row.more_cycles,
         resources: row.resources.iter().map(resource).collect(),
+        written: row.written.iter().map(resource).collect(),
         log_bytes_per_hour: row.log_bytes_per_hour,
         disk_bytes_per_hour: row.disk_bytes_per_hour,
     }
@@ -105,5 +112,6 @@ fn resource(row: &ResourceGrowth) -> ResourceRow {
         last: row.last,
         per_hour: row.per_hour,
         per_request: row.per_request,
+        driven_by: row.driver.map(Driver::name),
     }
 }

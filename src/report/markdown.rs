@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::failures::failures;
-use super::{Renderer, custom, startup_words, text, watch};
+use super::{Renderer, concurrency_words, custom, startup_words, text, watch};
 use crate::analysis::{Findings, Phase, Startup, Times, Vital};
 use crate::units::Bytes;
 
@@ -79,6 +79,7 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
                 writeln!(out, "Recovery in {}: {words}.\n", plain(&phase.name))?;
             }
         }
+        loads(out, findings)?;
         custom::markdown(out, findings, plain)?;
         vitals(out, findings)?;
     }
@@ -148,6 +149,18 @@ fn phases(out: &mut String, findings: &Findings) -> std::fmt::Result {
     failed(out, findings)
 }
 
+/// What more load did.
+fn loads(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    for row in &findings.concurrency {
+        writeln!(out, "More load in {}:\n", plain(&concurrency_words::title(row)))?;
+        for words in concurrency_words::lines(row) {
+            writeln!(out, "- {}", plain(&words))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
 /// How requests failed, in each phase where some did.
 fn failed(out: &mut String, findings: &Findings) -> std::fmt::Result {
     let of = |phase: &Phase| Some((plain(&phase.name), failures(phase.traffic.as_ref()?)?));
@@ -158,6 +171,11 @@ fn failed(out: &mut String, findings: &Findings) -> std::fmt::Result {
     writeln!(out, "Failed requests:\n")?;
     for (name, how) in rows {
         writeln!(out, "- {name}: {how}")?;
+    }
+    for phase in &findings.phases {
+        for row in &phase.failing {
+            writeln!(out, "- {}: {}", plain(&phase.name), plain(&row.text))?;
+        }
     }
     writeln!(out)
 }

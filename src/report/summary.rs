@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::failures::failures;
 use super::markdown::pass_word;
-use super::{Renderer, custom, startup_words, text, watch};
+use super::{Renderer, concurrency_words, custom, startup_words, text, watch};
 use crate::analysis::{Findings, Level, Phase, Startup, Times, Verdict, float};
 use crate::units::Bytes;
 
@@ -47,6 +47,7 @@ impl Summary<'_> {
             phases(out, findings)?;
             custom::summary(out, findings)?;
         }
+        loads(out, findings)?;
         self.thresholds(out, findings)?;
         spikes(out, findings)?;
         accounts(out, findings)?;
@@ -253,6 +254,20 @@ fn short_time(ms: f64) -> String {
     } else {
         format!("{:.1} s", ms / 1e3)
     }
+}
+
+/// What more load did, a few lines for each phase.
+fn loads(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    for (n, row) in findings.concurrency.iter().enumerate() {
+        if n == 0 {
+            writeln!(out, "\nLoad")?;
+        }
+        line(out, &format!("  {}", concurrency_words::title(row)))?;
+        for words in concurrency_words::lines(row) {
+            wrapped(out, "   ", &words)?;
+        }
+    }
+    Ok(())
 }
 
 fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {

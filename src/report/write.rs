@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{Error, Markdown, Renderer, RunJson, StartupSvg, TimelineSvg};
+use super::{ConcurrencySvg, Error, Markdown, Renderer, RunJson, StartupSvg, TimelineSvg};
 use crate::analysis::Findings;
 
 /// The reports that were written.
@@ -17,6 +17,8 @@ pub struct Written {
     pub timeline: Option<PathBuf>,
     /// `startup.svg`, where there were trials.
     pub startup: Option<PathBuf>,
+    /// `concurrency.svg`, where a load climbed.
+    pub concurrency: Option<PathBuf>,
     /// `report.md`.
     pub markdown: PathBuf,
 }
@@ -38,6 +40,9 @@ pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error
     }
     Ok(Written {
         timeline: has_timeline.then(|| write("timeline.svg", &TimelineSvg)).transpose()?,
+        concurrency: ConcurrencySvg::has_any(findings)
+            .then(|| write("concurrency.svg", &ConcurrencySvg))
+            .transpose()?,
         startup: has_startup.then(|| write("startup.svg", &StartupSvg)).transpose()?,
         markdown: write("report.md", &Markdown)?,
         // Last: where it is, the others are.

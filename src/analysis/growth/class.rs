@@ -28,33 +28,33 @@ const WAVERS: f64 = 0.05;
 
 /// The floors of a phase, one a cycle, in order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Floors {
+pub(in crate::analysis) struct Floors {
     /// When each was, in seconds from the phase's start.
-    pub(super) times: Vec<f64>,
+    pub(in crate::analysis) times: Vec<f64>,
     /// The floors, in bytes or counts.
-    pub(super) values: Vec<f64>,
+    pub(in crate::analysis) values: Vec<f64>,
     /// The most requests in flight in each one's cycle; empty where not known.
-    pub(super) in_flight: Vec<f64>,
+    pub(in crate::analysis) in_flight: Vec<f64>,
     /// The floor before the first burst.
-    pub(super) before: Option<f64>,
+    pub(in crate::analysis) before: Option<f64>,
     /// What is no growth: the kernel's slack, and a share of the floor.
-    pub(super) slack: f64,
+    pub(in crate::analysis) slack: f64,
 }
 
 /// What a series shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Judged {
-    pub(super) class: GrowthClass,
+pub(in crate::analysis) struct Judged {
+    pub(in crate::analysis) class: GrowthClass,
     /// The slope over the whole series, per second.
-    pub(super) trend: Option<Trend>,
+    pub(in crate::analysis) trend: Option<Trend>,
     /// From the first floor (the one before the first burst) to the last.
-    pub(super) rise: f64,
+    pub(in crate::analysis) rise: f64,
     /// How many more cycles would tell.
-    pub(super) more: Option<usize>,
+    pub(in crate::analysis) more: Option<usize>,
 }
 
 /// Judges a series.
-pub(super) fn judge(floors: &Floors) -> Judged {
+pub(in crate::analysis) fn judge(floors: &Floors) -> Judged {
     let values = &floors.values;
     let n = values.len();
     let trend = trend(&floors.times, values);

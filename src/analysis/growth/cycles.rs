@@ -43,6 +43,9 @@ struct Row {
     open_files: Option<u32>,
     threads: Option<u32>,
     sockets: Option<u32>,
+    /// Bytes printed and written since the life began, at the last reading.
+    log: Option<u64>,
+    disk: Option<u64>,
 }
 
 /// What was printed and written at a moment.
@@ -72,6 +75,8 @@ pub(super) struct Series {
     pub(super) last_peak: f64,
     pub(super) cycle: Duration,
     pub(super) resources: Vec<Resource>,
+    /// What was printed, and what was written to block devices, summed up since the first cycle.
+    pub(super) written: Vec<Resource>,
     /// Bytes printed a second.
     pub(super) log_rate: Option<f64>,
     /// Bytes written to block devices a second.
@@ -87,6 +92,8 @@ impl Row {
         self.open_files = least_count(self.open_files, later.open_files);
         self.threads = least_count(self.threads, later.threads);
         self.sockets = least_count(self.sockets, later.sockets);
+        self.log = later.log.or(self.log);
+        self.disk = later.disk.or(self.disk);
     }
 }
 
@@ -157,6 +164,8 @@ impl Cycles {
             row.open_files = least_count(row.open_files, now.open_files);
             row.threads = least_count(row.threads, Some(threads));
             row.sockets = least_count(row.sockets, sockets);
+            row.log = counters.log.or(row.log);
+            row.disk = counters.disk.or(row.disk);
         }
     }
 
@@ -240,6 +249,7 @@ impl Cycles {
             last_peak: late.iter().map(|row| row.peak).fold(0.0, f64::max),
             cycle: Duration::from_nanos(width_ns),
             resources: resources(&points),
+            written: written(&points),
             log_rate: self.rate(|counters| counters.log),
             disk_rate: self.rate(|counters| counters.disk),
             floors,
@@ -291,24 +301,40 @@ fn open_sockets(sockets: &Sockets) -> u32 {
     tcp + sockets.udp.unwrap_or(0) + sockets.unix.unwrap_or(0)
 }
 
-/// The counts that were read at all, of the cycles in which they were.
-fn resources(points: &[Point<'_>]) -> Vec<Resource> {
-    let of = |name, get: fn(&Row) -> Option<u32>| {
-        let seen = || points.iter().filter_map(|point| Some((point, get(point.row)?)));
-        let floors = Floors {
-            values: seen().map(|(_, count)| f64::from(count)).collect(),
-            times: seen().map(|(point, _)| point.time_s).collect(),
-            ..Floors::default()
-        };
-        let requests = seen().map(|(point, _)| point.requests).collect();
-        Resource { name, floors, requests }
+/// One measure of the cycles in which it was read.
+fn resource(
+    points: &[Point<'_>],
+    name: &'static str,
+    get: impl Fn(&Row) -> Option<f64>,
+) -> Resource {
+    let seen = || points.iter().filter_map(|point| Some((point, get(point.row)?)));
+    let floors = Floors {
+        values: seen().map(|(_, value)| value).collect(),
+        times: seen().map(|(point, _)| point.time_s).collect(),
+        ..Floors::default()
     };
-    [
+    let requests = seen().map(|(point, _)| point.requests).collect();
+    Resource { name, floors, requests }
+}
+
+/// The counts that were read at all.
+fn resources(points: &[Point<'_>]) -> Vec<Resource> {
+    let of =
+        |name, get: fn(&Row) -> Option<u32>| resource(points, name, |row| get(row).map(f64::from));
+    let rows = [
         of("open_files", |row| row.open_files),
         of("threads", |row| row.threads),
         of("sockets", |row| row.sockets),
-    ]
-    .into_iter()
-    .filter(|row| !row.floors.values.is_empty())
-    .collect()
+    ];
+    rows.into_iter().filter(|row| !row.floors.values.is_empty()).collect()
+}
+
+/// What was written at all, from nothing at the first cycle on.
+fn written(points: &[Point<'_>]) -> Vec<Resource> {
+    let of = |name, get: fn(&Row) -> Option<u64>| {
+        let first = points.iter().find_map(|point| get(point.row)).unwrap_or(0);
+        resource(points, name, |row| Some(float(get(row)?.saturating_sub(first))))
+    };
+    let rows = [of("log_bytes", |row| row.log), of("disk_bytes", |row| row.disk)];
+    rows.into_iter().filter(|row| !row.floors.values.is_empty()).collect()
 }

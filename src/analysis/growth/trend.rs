@@ -7,15 +7,15 @@ const Z95: f64 = 1.959_963_985;
 
 /// A slope by Theil and Sen, and the Mann–Kendall test of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Trend {
+pub(in crate::analysis) struct Trend {
     /// The median of the slopes of all pairs, in units of y per unit of x.
-    pub(super) slope: f64,
+    pub(in crate::analysis) slope: f64,
     /// Sen's interval of 95 % for it, widened for autocorrelation.
-    pub(super) low: f64,
+    pub(in crate::analysis) low: f64,
     /// Its upper end.
-    pub(super) high: f64,
+    pub(in crate::analysis) high: f64,
     /// The two-sided p-value that there is no trend, autocorrelation accounted for.
-    pub(super) p: f64,
+    pub(in crate::analysis) p: f64,
 }
 
 /// The trend of points; none of fewer than three, or where all have one x.
@@ -23,7 +23,7 @@ pub(super) struct Trend {
 /// Slope: Theil 1950; interval: Sen, JASA 63 (1968); test: Mann 1945 and Kendall 1975, with the
 /// variance correction of Hamed and Rao, J. Hydrology 204 (1998), for the autocorrelation of the
 /// ranks of the detrended series. The correction never makes a trend more certain.
-pub(super) fn trend(x: &[f64], y: &[f64]) -> Option<Trend> {
+pub(in crate::analysis) fn trend(x: &[f64], y: &[f64]) -> Option<Trend> {
     let n = x.len().min(y.len());
     if n < 3 {
         return None;
@@ -54,7 +54,7 @@ pub(super) fn trend(x: &[f64], y: &[f64]) -> Option<Trend> {
 }
 
 /// The middle of values; none of none.
-pub(super) fn median(values: &[f64]) -> Option<f64> {
+pub(in crate::analysis) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     median_of_sorted(&sorted)
@@ -131,7 +131,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-pub(super) fn float(count: usize) -> f64 {
+pub(in crate::analysis) fn float(count: usize) -> f64 {
     super::super::float(count as u64)
 }
 

@@ -15,8 +15,8 @@ pub(super) fn rank(id: &str) -> u8 {
         "baseline" => 3,
         "generator" | "sampler" | "blind" => 4,
         "threshold" | "regression" => 5,
-        "headroom" => 6,
-        "requests_failed" | "unreachable" | "unsent" | "descriptors" => 7,
+        "headroom" | "grows_with_load" => 6,
+        "requests_failed" | "unreachable" | "unsent" | "descriptors" | "errors_grow" => 7,
         _ => 8,
     }
 }
@@ -43,11 +43,22 @@ pub(super) fn next(reason: &Reason, findings: &Findings) -> Option<String> {
         "requests_failed" => "make the requests succeed first: see the errors by kind below",
         "unreachable" => "see what the target printed at that time",
         "unsent" => "raise `max-in-flight` of [traffic], or lower the rate",
+        "leak_of_resources" => {
+            "look for what opens them and never closes: a kill comes when they run out, too"
+        }
         "recovery" => {
             "the target is overloaded: bursts farther apart or smaller tell what one of them needs"
         }
         "slow" => {
             "find out what it waits for before giving it memory: slow answers hold theirs for longer"
+        }
+        "grows_with_load" => {
+            "bound the load at the door, or give what the most load needs: `highwater size` proves a \
+             limit"
+        }
+        "errors_grow" => {
+            "errors that grow while the load stays point at something that runs out: see what the \
+             target printed"
         }
         "late" => "leave the load generator a core, or lower the rate",
         _ => return None,

@@ -44,7 +44,7 @@ impl Case {
                         "after {never} of {bursts} bursts of {name}, {what} did not come back to \
                          what it was before the next one"
                     );
-                    self.say("recovery", Level::Warn, text, None);
+                    self.say("recovery", Level::Warn, text, Some(phase.start));
                     break;
                 }
             }
@@ -71,7 +71,7 @@ impl Case {
             let at = traffic.rate.map_or_else(String::new, |rate| format!(" at {rate:.0}/s"));
             let (p99, name) = (times.p99 / 1e3, &phase.name);
             let text = format!("slow without any burst: p99 is {p99:.1} s in {name}{at}");
-            self.say("slow", Level::Warn, text, None);
+            self.say("slow", Level::Warn, text, Some(phase.start));
         }
     }
 }

@@ -11,8 +11,10 @@ impl Case {
     pub(super) fn growth(&mut self, findings: &Findings) {
         let Some(growth) = &findings.growth else { return };
         // What a killed target would have grown to says nothing more.
+        let phase = findings.phases.iter().find(|phase| phase.name == growth.phase);
+        let at = phase.map(|phase| phase.start);
         if growth.class == GrowthClass::Leak {
-            self.say("leak", Level::Fail, leak(growth, findings), None);
+            self.say("leak", Level::Fail, leak(growth, findings), at);
         }
         for row in growth.resources.iter().filter(|row| row.class == GrowthClass::Leak) {
             let name = row.name.replace('_', " ");
@@ -24,7 +26,7 @@ impl Case {
                 row.last,
                 growth.over()
             );
-            self.say("leak_of_resources", Level::Warn, text, None);
+            self.say("leak_of_resources", Level::Warn, text, at);
         }
     }
 }
