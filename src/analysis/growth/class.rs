@@ -75,37 +75,27 @@ pub(in crate::analysis) fn judge(floors: &Floors) -> Judged {
 }
 
 fn long_enough(floors: &Floors, trend: Option<Trend>) -> GrowthClass {
-    let parts = parts(&floors.values);
-    let rise = parts[PARTS - 1] - parts[0];
+    let shape = Shape::of(floors);
     let least = 2.0 * floors.slack;
     let Some(trend) = trend else { return GrowthClass::Unclear };
-    if rise.abs() <= least {
+    if shape.rise.abs() <= least {
         return floors.flat_or_retained();
     }
-    if rise < 0.0 {
+    if shape.rise < 0.0 {
         return GrowthClass::Settles;
     }
-    // Parts differ by a cycle in length: rises are compared a cycle.
-    let begins = |part: usize| float(part * floors.values.len() / PARTS);
-    let rate = |from: usize, to: usize| (parts[to] - parts[from]) / (begins(to) - begins(from));
-    let (early, late) = (rate(0, 3), rate(4, PARTS - 1));
-    let steps: Vec<f64> = (1..PARTS).map(|part| rate(part - 1, part)).collect();
-    let enough = RISES * rate(0, PARTS - 1);
-    let risers = steps.iter().filter(|step| **step > enough).count();
-    let significant = trend.low > 0.0 && (trend.p < CHANCE || risers == steps.len());
-    let rises_on = steps.last().is_some_and(|step| *step > enough);
-    let by_records = floors.by_records(rise);
-    if significant && risers >= RISERS && rises_on && late >= STILL_RISES * early && !by_records {
+    let by_records = floors.by_records(shape.rise);
+    if !by_records && (shape.is_line(&trend) || floors.is_line_after_a_warm_up()) {
         return GrowthClass::Leak;
     }
-    if parts[PARTS - 1] - parts[4] <= (OVER * rise).max(floors.slack) {
+    if shape.late_rise <= (OVER * shape.rise).max(floors.slack) {
         let at_once = floors.in_steps() && floors.before.is_some();
         return if at_once || by_records { GrowthClass::Retained } else { GrowthClass::Settles };
     }
     if by_records {
         return GrowthClass::Retained;
     }
-    if early > 0.0 && late < SLOWS_DOWN * early {
+    if shape.early > 0.0 && shape.late < SLOWS_DOWN * shape.early {
         return GrowthClass::Settles;
     }
     let (length, floor) = (floors.length(), median(&floors.values).unwrap_or(0.0));
@@ -113,6 +103,48 @@ fn long_enough(floors: &Floors, trend: Option<Trend>) -> GrowthClass {
         return floors.flat_or_retained();
     }
     GrowthClass::Unclear
+}
+
+/// How a series rises from eighth to eighth.
+struct Shape {
+    /// From the first eighth to the last.
+    rise: f64,
+    /// What of it the late half holds.
+    late_rise: f64,
+    /// Rises a cycle of the early and of the late half.
+    early: f64,
+    late: f64,
+    /// Rises a cycle from each eighth to the next.
+    steps: [f64; PARTS - 1],
+    /// What counts as rising, a cycle.
+    enough: f64,
+}
+
+impl Shape {
+    fn of(floors: &Floors) -> Self {
+        let parts = parts(&floors.values);
+        // Parts differ by a cycle in length: rises are compared a cycle.
+        let begins = |part: usize| float(part * floors.values.len() / PARTS);
+        let rate = |from: usize, to: usize| (parts[to] - parts[from]) / (begins(to) - begins(from));
+        Self {
+            rise: parts[PARTS - 1] - parts[0],
+            late_rise: parts[PARTS - 1] - parts[4],
+            early: rate(0, 3),
+            late: rate(4, PARTS - 1),
+            steps: std::array::from_fn(|step| rate(step, step + 1)),
+            enough: RISES * rate(0, PARTS - 1),
+        }
+    }
+
+    /// Whether all of it rises, by no chance, and as much in the late half as in the early one.
+    fn is_line(&self, trend: &Trend) -> bool {
+        let risers = self.steps.iter().filter(|step| **step > self.enough).count();
+        trend.low > 0.0
+            && (trend.p < CHANCE || risers == self.steps.len())
+            && risers >= RISERS
+            && self.steps[PARTS - 2] > self.enough
+            && self.late >= STILL_RISES * self.early
+    }
 }
 
 /// The least of each eighth.
@@ -126,6 +158,23 @@ fn parts(values: &[f64]) -> [f64; PARTS] {
 impl Floors {
     fn length(&self) -> f64 {
         self.times.last().zip(self.times.first()).map_or(0.0, |(last, first)| last - first)
+    }
+
+    /// Whether it is a line once the first quarter is left out: connections and buffers of the first
+    /// bursts may hide that it goes on.
+    fn is_line_after_a_warm_up(&self) -> bool {
+        let from = self.values.len() / 4;
+        let later = Self {
+            times: self.times[from..].to_vec(),
+            values: self.values[from..].to_vec(),
+            in_flight: Vec::new(),
+            before: None,
+            slack: self.slack,
+        };
+        let shape = Shape::of(&later);
+        later.values.len() >= LEAST_FLOORS
+            && shape.rise > 2.0 * self.slack
+            && trend(&later.times, &later.values).is_some_and(|trend| shape.is_line(&trend))
     }
 
     /// Flat, but for what the first burst may have left.

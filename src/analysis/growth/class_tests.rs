@@ -64,6 +64,24 @@ fn every_leak_of_four_slacks_is_found() {
     assert_eq!(count(leak, Leak), 300);
 }
 
+/// Connections and buffers of the first bursts stay, beside what each cycle loses.
+#[test]
+fn a_leak_is_found_behind_what_the_first_bursts_leave() {
+    let leak = |seed| {
+        let mut made = Made::new(seed);
+        made.n = made.n.max(12);
+        let total = made.rng.random_range(4.5..20.0) * SLACK;
+        let (first, second) = (made.rng.random_range(1.0..8.0), made.rng.random_range(0.0..0.5));
+        let n = float(made.n);
+        made.judge(move |_, index| {
+            let left = [0.0, first].get(index).copied().unwrap_or(first + second);
+            left * SLACK + total * float(index) / n
+        })
+    };
+    assert_eq!(count(leak, Settles) + count(leak, Flat) + count(leak, Retained), 0);
+    assert!(count(leak, Leak) >= 285, "{}", count(leak, Leak));
+}
+
 #[test]
 fn a_flat_service_is_flat_however_noisy() {
     let flat = |seed| {
