@@ -44,7 +44,7 @@ use crate::event::{Event, RunFacts};
 use crate::plan::Outline;
 
 pub use recovery::{Back, Recovery};
-pub use sizing::{SizeSearch, SizeTrial, Sizing};
+pub use sizing::{SizeEnding, SizePhase, SizeRun, SizeSearch, SizeTrial, Sizing};
 pub use startup::{Spread, Startup, StartupSpread, StartupWatch, Trial};
 
 pub use crate::judge::Measured;

@@ -1,5 +1,6 @@
-//! Many runs of one target: startup trials, and the run as a whole.
+//! Many runs of one target: startup trials, the run as a whole, the search for a limit.
 
+pub mod size;
 pub mod startup;
 mod whole;
 

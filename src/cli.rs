@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod shell;
 mod signals;
+mod size;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +41,8 @@ enum Verb {
     Run(Box<options::Run>),
     /// Run the startup trials only
     Startup(options::Startup),
+    /// Find the smallest memory limit that survives, by runs under other limits
+    Size(Box<options::Size>),
     /// Send traffic to a URL, and say how it was answered
     Load(Box<options::Load>),
     /// Watch what runs already: containers, a process, a cgroup
@@ -82,6 +85,7 @@ pub fn main() -> Exit {
     let done = match arguments.verb {
         Verb::Run(options) => run::run(&options),
         Verb::Startup(options) => run::startup(&options),
+        Verb::Size(options) => size::size(&options),
         Verb::Load(options) => load::load(&options),
         Verb::Watch(options) => watch::watch(&options),
         Verb::Report(options) => report::report(&options),

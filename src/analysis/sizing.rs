@@ -5,7 +5,11 @@
 //! differ by. Where the run can't tell, because the target was killed, leaks or was cut off, there
 //! is no estimate, and the reason is told.
 
+mod run;
+
 use std::time::Duration;
+
+pub use run::{SizeEnding, SizePhase, SizeRun};
 
 use super::Trial;
 use super::growth::GrowthClass;

@@ -187,6 +187,30 @@ pub(super) struct Startup {
     pub(super) common: Common,
 }
 
+/// `highwater size`
+#[derive(Debug, Args)]
+pub(super) struct Size {
+    /// The scenario [default: ./highwater.toml]
+    pub(super) file: Option<PathBuf>,
+    /// The largest limit that is tried [default: three quarters of this machine's memory]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max: Option<crate::units::Bytes>,
+    /// Runs at most [default: 12]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(super) trials: Option<u32>,
+    /// Begin no further run that would not end within this time
+    #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
+    pub(super) budget: Option<std::time::Duration>,
+    /// Only phases of this name or tag
+    #[arg(long, value_name = "TAG")]
+    pub(super) only: Vec<String>,
+    /// Leave out phases of this name or tag
+    #[arg(long, value_name = "TAG")]
+    pub(super) skip: Vec<String>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
 /// `highwater load`; there `-q` is hey's.
 #[derive(Debug, Args)]
 #[command(mut_arg("quiet", |quiet| quiet.short(None)))]

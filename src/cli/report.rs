@@ -1,17 +1,22 @@
 //! `highwater report`: reads a recording back, analyses it, renders it. A fresh run ends here too.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use super::baseline::{Held, held};
 use super::options::{FailOn, Output, Report};
 use super::print::{note, print_all};
 use super::{Exit, Fault};
 use crate::analysis::{self, Findings, Verdict};
+use crate::campaign::size::Search;
 use crate::record::{Recording, RunDirectory};
 use crate::report::{self, Renderer, RunJson, Summary};
 
 /// `highwater report DIR`
 pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
+    if Search::is_in(&options.directory) {
+        return super::size::report_again(&options.directory, &options.output);
+    }
     let directory = RunDirectory::open(&options.directory)?;
     let held = held(&options.against)?;
     render(&directory, &options.output, held)
@@ -29,14 +34,23 @@ pub(super) fn render(
         held.judge(directory, &mut findings);
     }
     write_all(directory, &findings)?;
+    print_rendered(&findings, directory.path(), output)
+}
+
+/// Prints findings whose reports are in a directory, and gives the exit code that goes with them.
+pub(super) fn print_rendered(
+    findings: &Findings,
+    directory: &Path,
+    output: &Output,
+) -> Result<Exit, Fault> {
     if output.json {
-        print_json(&findings)?;
+        print_json(findings)?;
     } else {
         let color = !output.no_color && std::io::stdout().is_terminal();
-        let summary = Summary { color, directory: Some(directory.path()) };
-        print_all(summary.render(&findings).trim_end())?;
+        let summary = Summary { color, directory: Some(directory) };
+        print_all(summary.render(findings).trim_end())?;
     }
-    Ok(exit_of(&findings, output))
+    Ok(exit_of(findings, output))
 }
 
 /// Analyses a run's recording and writes its reports.

@@ -88,13 +88,13 @@ fn quick_target(quick: &Quick) -> Option<QuickTarget> {
     })
 }
 
-fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Plan, Fault> {
+pub(super) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Plan, Fault> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     Plan::load(path, overrides).map_err(|faults| faulty(&faults))
 }
 
 /// The plan with what the command line allows.
-fn allowing(mut plan: Plan, common: &Common) -> Plan {
+pub(super) fn allowing(mut plan: Plan, common: &Common) -> Plan {
     plan.target.allow_debug |= common.allow_debug;
     plan.keep_raw |= common.raw;
     plan
@@ -127,7 +127,7 @@ fn execute(
     let directory = RunDirectory::create(&place)?;
     let tokio = tokio_runtime()?;
     let recorded =
-        tokio.block_on(record_run(plan, common, directory.clone(), startup_only, deadline));
+        tokio.block_on(record_run(plan, common, directory.clone(), startup_only, deadline, None));
     match recorded {
         Ok(Finish::TargetFailed { text }) => {
             let help = "check `args`, `env`, `port` and `ready` in `[target]`";
@@ -157,6 +157,16 @@ pub(super) fn default_directory(name: &str) -> PathBuf {
 
 pub(super) type SharedProgress = Arc<Mutex<Progress>>;
 
+/// One of several runs, whose signals are those of all.
+pub(super) async fn record_one_of_many(
+    plan: Plan,
+    common: &Common,
+    directory: RunDirectory,
+    signals: &mut Signals,
+) -> Result<Finish, Fault> {
+    record_run(plan, common, directory, false, None, Some(signals)).await
+}
+
 /// Builds, runs and records; clears everything away whatever happens.
 async fn record_run(
     mut plan: Plan,
@@ -164,8 +174,10 @@ async fn record_run(
     directory: RunDirectory,
     startup_only: bool,
     deadline: Option<Duration>,
+    signals: Option<&mut Signals>,
 ) -> Result<Finish, Fault> {
-    let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
+    let mut own = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
+    let signals = signals.unwrap_or(&mut own);
     let (handle, stop) = StopSignal::new();
     let run_id = format!("{:08x}", rand::random::<u32>());
     let mut runtime = Runtime::connect(common.runtime.into(), &run_id, &plan.budget)
@@ -188,7 +200,7 @@ async fn record_run(
         let context = Context { run_id, way, notes, directory, stop, startup_only };
         tokio::spawn(Box::pin(work(plan, runtime, progress, context)))
     };
-    let done = supervise(work, &mut signals, &handle, deadline, progress.as_ref(), KEPT).await;
+    let done = supervise(work, signals, &handle, deadline, progress.as_ref(), KEPT).await;
     let cleaned = runtime.clean_up().await;
     let finish = done?;
     cleaned.map_err(|error| runtime_fault(&error))?;
