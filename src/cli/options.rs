@@ -201,6 +201,9 @@ pub(super) struct Size {
     /// Begin no further run that would not end within this time
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(super) budget: Option<std::time::Duration>,
+    /// Print the limit as another tool wants it; the files are written anyway
+    #[arg(long, value_enum, conflicts_with = "json")]
+    pub(super) format: Option<LimitFormat>,
     /// Only phases of this name or tag
     #[arg(long, value_name = "TAG")]
     pub(super) only: Vec<String>,
@@ -209,6 +212,27 @@ pub(super) struct Size {
     pub(super) skip: Vec<String>,
     #[command(flatten)]
     pub(super) common: Common,
+}
+
+/// Who a limit is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LimitFormat {
+    /// `resources:` of a Kubernetes manifest.
+    Kubernetes,
+    /// A service of a Compose file.
+    Compose,
+    /// Flags of `docker run`.
+    Docker,
+}
+
+impl From<LimitFormat> for crate::report::Snippet {
+    fn from(format: LimitFormat) -> Self {
+        match format {
+            LimitFormat::Kubernetes => Self::Kubernetes,
+            LimitFormat::Compose => Self::Compose,
+            LimitFormat::Docker => Self::Docker,
+        }
+    }
 }
 
 /// `highwater load`; there `-q` is hey's.

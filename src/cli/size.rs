@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::options::{Common, Output, RuntimeChoice, Size};
-use super::print::note;
-use super::report::{analyse, print_rendered, write_reports};
+use super::print::{note, print_all};
+use super::report::{analyse, exit_of, print_rendered, write_reports};
 use super::run::{allowing, default_directory, load, record_one_of_many, tokio_runtime};
 use super::signals::Signals;
 use super::{Exit, Fault};
@@ -14,7 +14,7 @@ use crate::campaign::size::search::{Purpose, Scope, Step};
 use crate::campaign::size::{self, Header, Search, Stopped};
 use crate::plan::{Plan, TargetSource};
 use crate::record::RunDirectory;
-use crate::report;
+use crate::report::{self, Snippet};
 use crate::scenario::Overrides;
 use crate::units::{Bytes, Human, Limit};
 
@@ -60,21 +60,29 @@ pub(super) fn size(options: &Size) -> Result<Exit, Fault> {
         }
         Err(fault) => return Err(fault),
     };
-    render(&size.place, &size.search, stopped.as_ref(), &options.common.output)
+    let findings = render(&size.place, &size.search, stopped.as_ref())?;
+    print(&findings, &size.place, options)
+}
+
+fn print(findings: &Findings, place: &Path, options: &Size) -> Result<Exit, Fault> {
+    let output = &options.common.output;
+    match options.format.and_then(|format| Snippet::from(format).text(findings)) {
+        Some(text) => {
+            print_all(text.trim_end())?;
+            Ok(exit_of(findings, output))
+        }
+        None => print_rendered(findings, place, output),
+    }
 }
 
 /// Renders a search that is in a directory; `highwater report` on such a one.
 pub(super) fn report_again(place: &Path, output: &Output) -> Result<Exit, Fault> {
     let search = Search::open(place)?;
-    render(place, &search, None, output)
+    let findings = render(place, &search, None)?;
+    print_rendered(&findings, place, output)
 }
 
-fn render(
-    place: &Path,
-    search: &Search,
-    stopped: Option<&Stopped>,
-    output: &Output,
-) -> Result<Exit, Fault> {
+fn render(place: &Path, search: &Search, stopped: Option<&Stopped>) -> Result<Findings, Fault> {
     let Some(run) = search.telling_run() else {
         let help = "the same command begins anew";
         return Err(Fault::plain(Exit::Interrupted, "no run came to its end", help));
@@ -84,7 +92,7 @@ fn render(
     report::write_all(place, &findings).map_err(|error| {
         Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
     })?;
-    print_rendered(&findings, place, output)
+    Ok(findings)
 }
 
 fn scope(options: &Size, plan: &Plan) -> Result<Scope, Fault> {

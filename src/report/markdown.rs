@@ -65,7 +65,7 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
             writeln!(out, "| growth | {} |", plain(&super::growth::words(growth)))?;
         }
         if let Some(sizing) = &findings.sizing {
-            writeln!(out, "| sizing | {} |", plain(&super::sizing::words(sizing).join("; ")))?;
+            writeln!(out, "| sizing | {} |", plain(&super::sizing::words(sizing)))?;
         }
         writeln!(out)?;
     }
@@ -82,6 +82,9 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         loads(out, findings)?;
         custom::markdown(out, findings, plain)?;
         vitals(out, findings)?;
+    }
+    if let Some(sizing) = &findings.sizing {
+        super::sizing::markdown(out, sizing, plain)?;
     }
     processes(out, findings)?;
     if !findings.thresholds.is_empty() {

@@ -301,7 +301,8 @@ fn accounts(out: &mut String, findings: &Findings) -> std::fmt::Result {
     }
     if let Some(sizing) = &findings.sizing {
         writeln!(out, "\nSizing")?;
-        super::sizing::words(sizing).iter().try_for_each(|row| wrapped(out, " ", row))?;
+        wrapped(out, " ", &super::sizing::words(sizing))?;
+        super::sizing::table(out, sizing)?;
     }
     writeln!(out)?;
     if let Some(sampler) = &findings.sampler {

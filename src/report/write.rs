@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{ConcurrencySvg, Error, Markdown, Renderer, RunJson, StartupSvg, TimelineSvg};
+use super::{
+    ConcurrencySvg, Error, Markdown, Renderer, RunJson, SizingSvg, Snippet, StartupSvg, TimelineSvg,
+};
 use crate::analysis::Findings;
 
 /// The reports that were written.
@@ -19,6 +21,8 @@ pub struct Written {
     pub startup: Option<PathBuf>,
     /// `concurrency.svg`, where a load climbed.
     pub concurrency: Option<PathBuf>,
+    /// `sizing.svg`, where a search was made.
+    pub sizing: Option<PathBuf>,
     /// `report.md`.
     pub markdown: PathBuf,
 }
@@ -38,7 +42,12 @@ pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error
             write_of(directory, name, &TimelineSvg, &row.findings)?;
         }
     }
+    let has_search = findings.sizing.as_ref().is_some_and(|sizing| sizing.search.is_some());
+    if has_search {
+        snippets(directory, findings)?;
+    }
     Ok(Written {
+        sizing: has_search.then(|| write("sizing.svg", &SizingSvg)).transpose()?,
         timeline: has_timeline.then(|| write("timeline.svg", &TimelineSvg)).transpose()?,
         concurrency: ConcurrencySvg::has_any(findings)
             .then(|| write("concurrency.svg", &ConcurrencySvg))
@@ -58,6 +67,23 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     replace(parent.unwrap_or(Path::new(".")), path, text)
         .map_err(|source| Error { path: path.to_owned(), source })
+}
+
+/// The limit as other tools want it, or none of these files where there is none.
+fn snippets(directory: &Path, findings: &Findings) -> Result<(), Error> {
+    for (snippet, name) in Snippet::FILES {
+        let path = directory.join(name);
+        let written = match snippet.text(findings) {
+            Some(text) => replace(directory, &path, &text),
+            // Of an earlier rendering, which knew one.
+            None => std::fs::remove_file(&path).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
+        written.map_err(|source| Error { path, source })?;
+    }
+    Ok(())
 }
 
 fn write_of(

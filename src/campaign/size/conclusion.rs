@@ -36,6 +36,13 @@ pub fn findings(mut base: Findings, search: &Search, stopped: Option<&Stopped>) 
     base.reasons.insert(0, Reason { id, level, text, at: None, next });
     (base.verdict, base.exit_code) = (verdict, exit_code);
     base.name.clone_from(&search.header.name);
+    if let Some(run) = search.telling_run() {
+        let text = format!(
+            "startup, memory, phases and pictures are those of the run under {}, {run}",
+            base.limit
+        );
+        base.notes.insert(0, text);
+    }
     base.sizing = Some(sizing);
     base
 }
@@ -66,13 +73,12 @@ fn next_step(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> 
         Some(Stopped::Interrupted | Stopped::Budget) => {
             "the same command goes on from here, with `--out` and this directory"
         }
-        Some(_) => return None,
         None if search.hopeless().is_some() => {
             "read what it printed: the target-*.log files in `runs`"
         }
         None if leaks(search) => "find the leak first: `highwater run` says more about it",
         None if found.recommended.is_none() => "let it try larger limits with `--max`",
-        None => return None,
+        Some(_) | None => return None,
     };
     Some(text.to_owned())
 }
@@ -204,9 +210,12 @@ fn not_covered(search: &Search, found: &Conclusion) -> Vec<String> {
     rows
 }
 
+/// A run, how it went, and why it did not survive.
+type Judged<'a> = (&'a SizeRun, Fate, Option<String>);
+
 /// The runs by limit, the highest first.
 fn trials(search: &Search) -> Vec<SizeTrial> {
-    let mut rows: BTreeMap<u64, Vec<(&SizeRun, Fate, Option<String>)>> = BTreeMap::new();
+    let mut rows: BTreeMap<u64, Vec<Judged<'_>>> = BTreeMap::new();
     for (run, (fate, text)) in search.runs.iter().zip(fates(&search.runs)) {
         let rank = run.limit.bytes().map_or(u64::MAX, Bytes::get);
         rows.entry(rank).or_default().push((run, fate, text));
@@ -214,7 +223,7 @@ fn trials(search: &Search) -> Vec<SizeTrial> {
     rows.into_values().rev().map(|rows| trial(&rows)).collect()
 }
 
-fn trial(rows: &[(&SizeRun, Fate, Option<String>)]) -> SizeTrial {
+fn trial(rows: &[Judged<'_>]) -> SizeTrial {
     let count = |wanted: Fate| {
         u32::try_from(rows.iter().filter(|row| row.1 == wanted).count()).unwrap_or(u32::MAX)
     };

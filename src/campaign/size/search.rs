@@ -195,7 +195,7 @@ pub fn conclude(scope: &Scope, tried: &[Tried]) -> Conclusion {
     // Not narrowed down: the lowest limit that has the margin and has survived, or the highest.
     let wanted = view.recommendation(scope, least);
     let held = || view.survived.iter().filter(|row| row.0 >= least);
-    let chosen = held().find(|row| row.0 >= wanted).or_else(|| held().last());
+    let chosen = held().find(|row| row.0 >= wanted).or_else(|| held().next_back());
     (conclusion.recommended, conclusion.proofs) =
         (chosen.map(|row| row.0), chosen.map_or(0, |row| row.1));
     conclusion
