@@ -7,7 +7,7 @@ use crate::analysis::{Findings, SizeSearch, SizeTrial, Sizing};
 use crate::units::{Bytes, Limit};
 
 const WIDTH: u32 = 800;
-const LEFT: f64 = 118.0;
+const LEFT: f64 = 150.0;
 const RIGHT: f64 = 784.0;
 const TOP: f64 = 84.0;
 /// The height of the row with the runs, and of each row of bars.
@@ -29,24 +29,40 @@ struct Panel {
     ink: Ink,
     of: fn(&SizeTrial) -> Option<f64>,
     told: fn(f64) -> String,
+    /// What fills the row at least: little stays little.
+    least: f64,
 }
 
 const PANELS: [Panel; 5] = [
-    Panel { name: "peak", ink: BLUE, of: |row| row.peak.map(Bytes::as_f64), told: size },
-    Panel { name: "p99", ink: SKY, of: |row| row.p99_ms, told: text::millis },
+    Panel {
+        name: "peak",
+        ink: BLUE,
+        of: |row| row.peak.map(Bytes::as_f64),
+        told: size,
+        least: 0.0,
+    },
+    Panel { name: "p99", ink: SKY, of: |row| row.p99_ms, told: text::millis, least: 0.0 },
     Panel {
         name: "waiting for memory",
         ink: ORANGE,
         of: |row| row.psi_percent,
         told: text::percent,
+        least: 10.0,
     },
     Panel {
         name: "CPU, cores",
         ink: BLUE,
         of: |row| row.cpu_cores,
         told: |cores| format!("{cores:.2}"),
+        least: 0.0,
     },
-    Panel { name: "requests/s", ink: SKY, of: |row| row.rate, told: |rate| format!("{rate:.0}") },
+    Panel {
+        name: "requests/s",
+        ink: SKY,
+        of: |row| row.rate,
+        told: |rate| format!("{rate:.0}"),
+        least: 0.0,
+    },
 ];
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a size")]
@@ -167,7 +183,7 @@ fn bars(
     canvas.text((LEFT - 12.0, bottom - 8.0), panel.name, kind);
     canvas.line(&[(LEFT, bottom), (RIGHT, bottom)], GRID, 1.0);
     let values = columns.iter().filter_map(|(_, row)| (panel.of)(row));
-    let most = values.fold(0.0, f64::max);
+    let most = values.fold(panel.least, f64::max);
     for (x, row) in columns {
         let middle = x + width / 2.0;
         let Some(value) = (panel.of)(row) else {
