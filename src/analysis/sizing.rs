@@ -7,6 +7,7 @@
 
 mod run;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use run::{SizeEnding, SizePhase, SizeRun};
@@ -46,6 +47,9 @@ pub struct Sizing {
     /// What it is above the memory that was needed, or above the least limit that survived, in
     /// percent.
     pub margin_percent: Option<f64>,
+    /// By how much the highest burst was above the median of its phase, in percent; none where
+    /// bursts don't decide what is needed.
+    pub spread_percent: Option<f64>,
     /// The phases that it rests on.
     pub phases: Vec<String>,
     /// What it covers, and what not, in words.
@@ -107,8 +111,8 @@ pub struct SizeTrial {
 pub(super) struct Levels {
     /// Unreclaimable memory (upper bound) at the ends of windows, in KiB.
     at_ends: Histogram,
-    /// The greatest of each burst's cycle, in KiB.
-    peaks: Histogram,
+    /// The greatest of each burst's cycle by phase, in KiB.
+    peaks: BTreeMap<u16, Histogram>,
     /// The cycle under way: its phase, its number, its greatest so far.
     cycle: Option<(u16, u64, Bytes)>,
 }
@@ -124,21 +128,28 @@ impl Levels {
         match &mut self.cycle {
             Some((of, number, most)) if (*of, *number) == (phase, cycle) => *most = peak.max(*most),
             other => {
-                if let Some((_, _, before)) = other.replace((phase, cycle, peak)) {
-                    self.peaks.record(before.get() / 1024);
+                if let Some(before) = other.replace((phase, cycle, peak)) {
+                    self.ended(before);
                 }
             }
         }
     }
 
-    /// How many bursts were seen, and by how much the highest is above the median, in percent.
-    fn spread(&mut self) -> Option<(u64, f64)> {
-        if let Some((_, _, peak)) = self.cycle.take() {
-            self.peaks.record(peak.get() / 1024);
+    fn ended(&mut self, (phase, _, peak): (u16, u64, Bytes)) {
+        self.peaks.entry(phase).or_default().record(peak.get() / 1024);
+    }
+
+    /// How many bursts the phase with the highest one had, how high that was, and by how much it was
+    /// above their median, in percent.
+    fn spread(&mut self) -> Option<(u64, Bytes, f64)> {
+        if let Some(last) = self.cycle.take() {
+            self.ended(last);
         }
-        let (median, most) = (self.peaks.percentile(50.0)?, self.peaks.max()?);
-        let (median, most) = (super::float(median), super::float(most));
-        Some((self.peaks.count(), 100.0 * (most - median) / median.max(1.0)))
+        let peaks = self.peaks.values().max_by_key(|peaks| peaks.max())?;
+        let (median, highest) = (peaks.percentile(50.0)?, peaks.max()?);
+        let above = super::float(highest) - super::float(median);
+        let above = 100.0 * above / super::float(median).max(1.0);
+        Some((peaks.count(), Bytes::from_kib(highest), above))
     }
 }
 
@@ -183,7 +194,7 @@ pub(super) fn estimate(
         return none("memory leaks: no limit is large enough");
     }
     let (needed, place) = needed(findings)?;
-    let (margin, why) = margin(findings, &mut levels);
+    let (margin, why, spread_percent) = margin(findings, needed, &mut levels);
     let recommended = rounded(needed.as_f64() * (1.0 + margin / 100.0));
     let request = levels.at_ends.percentile(REQUEST_PERCENTILE).map(Bytes::from_kib);
     let request = request.map(|level| rounded(level.as_f64()).min(recommended));
@@ -196,6 +207,7 @@ pub(super) fn estimate(
         verified: false,
         reason,
         margin_percent: Some(margin),
+        spread_percent,
         covered: vec![format!("one run of {}", phases.join(", "))],
         not_covered: not_covered(growth),
         phases,
@@ -220,21 +232,32 @@ fn needed(findings: &Findings) -> Option<(Bytes, String)> {
     rows.reduce(|best, row| if row.0 > best.0 { row } else { best })
 }
 
-/// The margin in percent, and its reason.
-fn margin(findings: &Findings, levels: &mut Levels) -> (f64, String) {
+/// The margin in percent, its reason, and how far the bursts that decide lie apart, in percent.
+fn margin(findings: &Findings, needed: Bytes, levels: &mut Levels) -> (f64, String, Option<f64>) {
+    // A histogram's bucket may end below what went into it.
+    let decides = |highest: Bytes| highest.as_f64() >= 0.98 * needed.as_f64();
+    let spread = levels.spread();
+    let apart = spread.filter(|row| decides(row.1)).map(|row| row.2);
     let method = findings.sampler.and_then(|sampler| sampler.method);
     if matches!(method, Some(PeakMethod::Sampled | PeakMethod::DockerStats)) {
-        return (MARGIN_BLIND, "peaks were only sampled: higher ones may have been missed".into());
+        let why = "peaks were only sampled: higher ones may have been missed";
+        return (MARGIN_BLIND, why.to_owned(), apart);
     }
-    match levels.spread() {
-        None => (MARGIN_CALM, "no bursts were seen that could tell how far peaks differ".into()),
-        Some((bursts, spread)) => {
-            let margin = (2.0 * spread).clamp(MARGIN, MARGIN_MOST);
+    match (spread, apart) {
+        (None, _) => {
+            let why = "no bursts were seen that could tell how far peaks differ";
+            (MARGIN_CALM, why.to_owned(), None)
+        }
+        (Some((bursts, _, _)), Some(apart)) => {
             let why = format!(
-                "the highest of {bursts} bursts is {spread:.0} % above the median, and other runs \
+                "the highest of {bursts} bursts is {apart:.0} % above the median, and other runs \
                  differ too"
             );
-            (margin, why)
+            ((2.0 * apart).clamp(MARGIN, MARGIN_MOST), why, Some(apart))
+        }
+        (Some(_), None) => {
+            let why = "no burst comes up to it, and other runs differ a little";
+            (MARGIN, why.to_owned(), None)
         }
     }
 }

@@ -116,7 +116,13 @@ impl Search {
     fn tried(&self) -> Vec<Tried> {
         let fates = fates(&self.runs);
         let rows = self.runs.iter().zip(fates);
-        rows.map(|(run, (fate, _))| Tried { limit: run.limit, fate, need: run.need }).collect()
+        rows.map(|(run, (fate, _))| Tried {
+            limit: run.limit,
+            fate,
+            need: run.need,
+            spread: run.spread_percent.unwrap_or(0.0) / 100.0,
+        })
+        .collect()
     }
 
     /// The directory (within the search's) of the run that says most: under the recommended limit,

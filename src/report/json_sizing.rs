@@ -13,6 +13,7 @@ pub(super) struct SizingRow<'a> {
     verified: bool,
     reason: &'a str,
     margin_percent: Option<f64>,
+    burst_spread_percent: Option<f64>,
     phases: &'a [String],
     /// Empty where nothing but this run was made.
     trials: Vec<SizeTrialRow<'a>>,
@@ -54,6 +55,7 @@ pub(super) fn sizing(row: &Sizing) -> SizingRow<'_> {
         verified: row.verified,
         reason: &row.reason,
         margin_percent: row.margin_percent.and_then(places),
+        burst_spread_percent: row.spread_percent.and_then(places),
         phases: &row.phases,
         trials: search.iter().flat_map(|search| &search.trials).map(trial).collect(),
         runs: search.map(|search| search.trials.iter().map(|row| row.runs).sum()),

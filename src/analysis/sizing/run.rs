@@ -56,6 +56,10 @@ pub struct SizeRun {
     pub need: Option<(Bytes, Bytes)>,
     /// What a scheduler should set aside.
     pub request: Option<Bytes>,
+    /// By how much the highest burst was above the median, in percent; none where bursts don't
+    /// decide what is needed.
+    #[serde(default)]
+    pub spread_percent: Option<f64>,
     /// Whether it leaks, by its floors.
     pub leaks: bool,
     /// Its phases.
@@ -99,6 +103,7 @@ impl SizeRun {
             broken: broken.collect(),
             need: need(findings),
             request: findings.sizing.as_ref().and_then(|sizing| sizing.request),
+            spread_percent: findings.sizing.as_ref().and_then(|sizing| sizing.spread_percent),
             leaks: growth == Some(GrowthClass::Leak),
             phases: findings.phases.iter().map(phase).collect(),
         }

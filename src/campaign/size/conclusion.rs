@@ -99,6 +99,7 @@ fn sizing(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> Siz
         request: recommended.and_then(|limit| request(search, limit)),
         verified: recommended.is_some() && found.proofs > 0,
         margin_percent,
+        spread_percent: Some(100.0 * found.spread).filter(|spread| *spread > 0.0),
         phases: search.header.phases.clone(),
         covered: covered(search, found),
         not_covered: not_covered(search, found),
@@ -154,8 +155,12 @@ fn reason(
         return format!("{so_far}{limit} survived {times}, but a lower limit may do: {edge}");
     }
     let margin = sizing.margin_percent.unwrap_or(0.0);
+    let apart = 100.0 * found.spread;
+    let bursts = format!("for bursts lie up to {apart:.0} % above the median of a run");
     let why = if search.header.scope.room > 1.0 {
         "which leaves the share of the limit free that the rules ask for"
+    } else if found.spread > 0.06 {
+        bursts.as_str()
     } else if found.by_chance {
         "for near the edge it was chance which run survived"
     } else if margin < 1.0 {

@@ -23,6 +23,10 @@ const GAP: f64 = 0.04;
 const MARGIN: f64 = 0.06;
 /// The same where chance decided under some limit.
 const MARGIN_BY_CHANCE: f64 = 0.09;
+/// The margin follows how far bursts lie apart up to this share.
+const MARGIN_MOST: f64 = 0.2;
+/// Runs under the recommendation where chance plays a part.
+const PROOFS_BY_CHANCE: u32 = 5;
 /// What it is above the most that was surely held in any run.
 const ABOVE_HELD: f64 = 0.03;
 /// A first step down goes so much above what was held, as a share.
@@ -55,6 +59,8 @@ pub struct Tried {
     /// The unreclaimable memory that it held at its peak, lower and upper bound; where it was
     /// killed while starting, what it took without a limit.
     pub need: Option<(Bytes, Bytes)>,
+    /// By what share the highest of its bursts was above their median; 0 where bursts don't decide.
+    pub spread: f64,
 }
 
 /// What the search may do.
@@ -136,6 +142,8 @@ pub struct Conclusion {
     pub failed: Option<Bytes>,
     /// Whether under some limit one run survived and another did not.
     pub by_chance: bool,
+    /// By what share the highest burst of a run was above the median, at most.
+    pub spread: f64,
 }
 
 /// What to do after these runs.
@@ -160,6 +168,7 @@ pub fn next(scope: &Scope, tried: &[Tried]) -> Step {
     let proof = view.proof(scope, least);
     let proved = proof.map_or(0, |(_, runs)| runs);
     // The proof comes first where runs are short.
+    let proofs = view.proofs(scope);
     let spare = left > scope.proofs.saturating_sub(proved);
     if spare && view.runs(good) < REPEATS && proved == 0 {
         return Step::Try { limit: good, purpose: Purpose::Check };
@@ -171,7 +180,7 @@ pub fn next(scope: &Scope, tried: &[Tried]) -> Step {
     {
         return Step::Try { limit: Limit::Bytes(bad), purpose: Purpose::Check };
     }
-    if proved >= scope.proofs {
+    if proved >= proofs {
         return Step::End;
     }
     let limit = proof.map_or_else(|| view.recommendation(scope, least), |(limit, _)| limit);
@@ -183,8 +192,13 @@ pub fn next(scope: &Scope, tried: &[Tried]) -> Step {
 pub fn conclude(scope: &Scope, tried: &[Tried]) -> Conclusion {
     let view = View::of(tried);
     let least = view.good.and_then(Limit::bytes);
-    let mut conclusion =
-        Conclusion { least, failed: view.bad, by_chance: view.by_chance, ..Conclusion::default() };
+    let mut conclusion = Conclusion {
+        least,
+        failed: view.bad,
+        by_chance: view.by_chance,
+        spread: view.spread,
+        ..Conclusion::default()
+    };
     let Some(least) = least else { return conclusion };
     let close = closer(scope, &view, Limit::Bytes(least)).is_none();
     if let Some((limit, runs)) = view.proof(scope, least).filter(|_| close) {
@@ -217,6 +231,8 @@ struct View {
     /// The most that any run surely held, and held at most.
     held: Option<(Bytes, Bytes)>,
     by_chance: bool,
+    /// By what share the highest burst of a run was above the median, at most.
+    spread: f64,
     /// Finite limits above `bad` that survived, and how many times.
     survived: Vec<(Bytes, u32)>,
     tried: Vec<Tried>,
@@ -249,6 +265,7 @@ impl View {
             good,
             need,
             held: most(|need| need.0).zip(most(|need| need.1)),
+            spread: survived().map(|row| row.spread).fold(0.0, f64::max),
             by_chance: survived().any(|row| row.limit.bytes().is_some_and(|l| Some(l) <= bad)),
             survived: rows,
             tried: tried.to_vec(),
@@ -260,9 +277,17 @@ impl View {
         u32::try_from(same.count()).unwrap_or(u32::MAX)
     }
 
+    /// How many runs the recommendation gets.
+    fn proofs(&self, scope: &Scope) -> u32 {
+        let chance = self.by_chance || self.spread > MARGIN;
+        if chance { PROOFS_BY_CHANCE.max(scope.proofs) } else { scope.proofs }
+    }
+
     /// The limit to recommend, were nothing known of it.
     fn recommendation(&self, scope: &Scope, least: Bytes) -> Bytes {
         let margin = if self.by_chance { MARGIN_BY_CHANCE } else { MARGIN };
+        // Other runs have other bursts: what lies apart within one lies apart between them.
+        let margin = margin.max(self.spread.min(MARGIN_MOST));
         let margin = if self.bad.is_none() && least <= scope.least { 0.0 } else { margin };
         let (low, high) = self.held.unwrap_or_default();
         let wanted = times(least, 1.0 + margin)

@@ -31,7 +31,7 @@ impl Service {
         let room = limit.bytes().unwrap_or(Bytes::from_mib(1 << 20));
         let (low, high) = (times(need, 1.0 - self.bounds.0), times(need, 1.0 + self.bounds.1));
         let need = (fate != Fate::Killed).then(|| (low, high.min(room)));
-        Tried { limit, fate, need }
+        Tried { limit, fate, need, spread: 0.0 }
     }
 
     fn search(&self, scope: &Scope) -> Vec<Tried> {
@@ -122,6 +122,7 @@ proptest! {
         start in starts(),
         runs in 1_u32..14,
         room in prop_oneof![Just(1.0), 1.0..2.0],
+        spread in prop_oneof![Just(0.0), 0.0..0.5],
     ) {
         let scope = Scope { runs, room, ..scope(start) };
         let mut tried: Vec<Tried> = Vec::new();
@@ -131,7 +132,7 @@ proptest! {
             let fate = [Fate::Survived, Fate::Killed, Fate::Thrashed];
             let fate = fate[usize::from(fates[tried.len()])];
             let held = limit.bytes().unwrap_or(Bytes::from_mib(100));
-            tried.push(Tried { limit, fate, need: Some((times(held, 0.5), held)) });
+            tried.push(Tried { limit, fate, need: Some((times(held, 0.5), held)), spread });
             prop_assert!(count(&tried) <= runs, "{tried:?}");
         }
         let found = conclude(&scope, &tried);
@@ -155,6 +156,23 @@ fn a_limit_that_kills_is_followed_by_higher_ones() {
     let tried = fixed(300).search(&scope(Limit::Bytes(Bytes::from_mib(32))));
     let limits: Vec<String> = tried.iter().take(4).map(|row| row.limit.to_string()).collect();
     assert_eq!(limits, ["32 MiB", "64 MiB", "16 GiB", "316 MiB"]);
+}
+
+/// A service whose need differs from burst to burst: a run needs what its highest one does.
+#[test]
+fn bursts_that_lie_far_apart_get_a_margin_and_proofs_of_their_own() {
+    let scope = scope(Limit::Bytes(Bytes::from_mib(256)));
+    let mut tried = Vec::new();
+    while let Step::Try { limit, .. } = next(&scope, &tried) {
+        let service = Service { chance: 0.1, draws: vec![0.5, 1.0, 0.7, 0.9], ..fixed(90) };
+        let run = service.run(limit, tried.len());
+        tried.push(Tried { spread: 0.14, ..run });
+    }
+    let found = conclude(&scope, &tried);
+    let limit = found.recommended.unwrap();
+    assert!(limit >= Bytes::from_mib(90), "{limit}: {tried:?}");
+    assert!(found.proofs >= 3, "{tried:?}");
+    assert!(tried.len() <= 12, "{tried:?}");
 }
 
 #[test]
