@@ -23,6 +23,7 @@ mod json_startup;
 mod json_target;
 mod json_traffic;
 mod latency_log;
+mod manifest;
 mod markdown;
 mod panels;
 mod scale;
@@ -43,13 +44,14 @@ pub use concurrency::ConcurrencySvg;
 pub use error::Error;
 pub use json::RunJson;
 pub use latency_log::write_latency_log;
+pub use manifest::{ManifestError, diff, patched};
 pub use markdown::Markdown;
 pub use sizing_svg::SizingSvg;
 pub use snippets::Snippet;
 pub use startup::StartupSvg;
 pub use summary::Summary;
 pub use timeline::TimelineSvg;
-pub use write::{Written, write_all, write_text};
+pub use write::{Written, replace_file, write_all, write_text};
 
 use crate::analysis::Findings;
 

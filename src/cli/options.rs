@@ -204,6 +204,15 @@ pub(super) struct Size {
     /// Print the limit as another tool wants it; the files are written anyway
     #[arg(long, value_enum, conflicts_with = "json")]
     pub(super) format: Option<LimitFormat>,
+    /// A Kubernetes manifest: print what to change in it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "format"])]
+    pub(super) manifest: Option<PathBuf>,
+    /// Which container of the manifest, where it has several
+    #[arg(long, value_name = "NAME", requires = "manifest")]
+    pub(super) container: Option<String>,
+    /// Change the manifest, rather than to print what to change
+    #[arg(long, requires = "manifest")]
+    pub(super) write: bool,
     /// Only phases of this name or tag
     #[arg(long, value_name = "TAG")]
     pub(super) only: Vec<String>,

@@ -37,6 +37,10 @@ pub(super) fn size(options: &Size) -> Result<Exit, Fault> {
         pattern: None,
     };
     let whole = allowing(load(options.file.as_deref(), &overrides)?, &options.common);
+    // Read now rather than after a long search.
+    if let Some(path) = &options.manifest {
+        patch(path, options, LEAST_DOCKER, LEAST_DOCKER)?;
+    }
     let (plan, shares) = size::plan_of_runs(whole.clone())?;
     let scope = scope(options, &whole)?;
     let header = Header::new(&whole, &plan, shares, scope, program(&plan));
@@ -66,6 +70,20 @@ pub(super) fn size(options: &Size) -> Result<Exit, Fault> {
 
 fn print(findings: &Findings, place: &Path, options: &Size) -> Result<Exit, Fault> {
     let output = &options.common.output;
+    let sizing = findings.sizing.as_ref();
+    let limit = sizing.and_then(|sizing| sizing.recommended);
+    if let (Some(path), Some(limit)) = (&options.manifest, limit) {
+        let request = sizing.and_then(|sizing| sizing.request).unwrap_or(limit);
+        let (before, after) = patch(path, options, limit, request)?;
+        let name = path.display().to_string();
+        if options.write {
+            report::replace_file(path, &after).map_err(|source| manifest_fault(path, &source))?;
+            note(&format!("{name} now has {limit} as the memory limit"));
+        } else {
+            print_all(report::diff(&name, &before, &after).trim_end())?;
+            return Ok(exit_of(findings, output));
+        }
+    }
     match options.format.and_then(|format| Snippet::from(format).text(findings)) {
         Some(text) => {
             print_all(text.trim_end())?;
@@ -93,6 +111,24 @@ fn render(place: &Path, search: &Search, stopped: Option<&Stopped>) -> Result<Fi
         Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
     })?;
     Ok(findings)
+}
+
+/// A manifest before and after the limit is put in.
+fn patch(
+    path: &Path,
+    options: &Size,
+    limit: Bytes,
+    request: Bytes,
+) -> Result<(String, String), Fault> {
+    let before = std::fs::read_to_string(path).map_err(|source| manifest_fault(path, &source))?;
+    let after = report::patched(&before, options.container.as_deref(), limit, request);
+    let after = after.map_err(|error| Fault::new(Exit::BadUse, &error, error.help()))?;
+    Ok((before, after))
+}
+
+fn manifest_fault(path: &Path, source: &std::io::Error) -> Fault {
+    let text = format!("failed to read or write the manifest `{}`: {source}", path.display());
+    Fault::plain(Exit::BadUse, &text, "give the manifest's file to `--manifest`")
 }
 
 fn scope(options: &Size, plan: &Plan) -> Result<Scope, Fault> {

@@ -74,7 +74,7 @@ fn in_units(size: Bytes, units: [&str; 3]) -> String {
 }
 
 /// As a Kubernetes quantity.
-fn kubernetes(size: Bytes) -> String {
+pub(super) fn kubernetes(size: Bytes) -> String {
     in_units(size, ["", "Ki", "Mi"])
 }
 

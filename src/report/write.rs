@@ -99,6 +99,19 @@ fn write_of(
     }
 }
 
+/// Puts a text in the place of a file, whole or not at all; who may read it stays the same.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn replace_file(path: &Path, text: &str) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(std::fs::metadata(path)?.permissions())?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
 fn replace(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = NamedTempFile::new_in(directory)?;
     file.write_all(text.as_bytes())?;
