@@ -195,13 +195,15 @@ impl<'a> Chart<'a> {
     /// Where throughput stops to follow, and where it falls: lines through all panels.
     fn marks(&self, canvas: &mut Canvas<'_>) {
         let Some(row) = self.row.throughput else { return };
-        let (top, foot) = (self.panel(0).0, self.panel(3).1);
         for (from, name, ink) in
             [(row.from, "saturated", MUTED), (row.collapses_from, "collapses", RED)]
         {
             let Some(from) = from else { continue };
             let x = self.x(from);
-            canvas.dashes((x, top), (x, foot), ink, 1.25);
+            for index in 0..PANELS.len() {
+                let (top, bottom) = self.panel(index);
+                canvas.dashes((x, top), (x, bottom), ink, 1.25);
+            }
             let kind = Type::new(11.0, ink);
             let fits = x + 4.0 + kind.width(name) < RIGHT;
             let (at, kind) = if fits { (x + 4.0, kind) } else { (x - 4.0, kind.at(Anchor::Right)) };

@@ -219,6 +219,14 @@ fn pool(
 
 fn nothing_stands_out(ends: &Ends, host: Host) -> String {
     let high = &ends.high;
+    if let (Some(waited), Some(cores)) = (high.cpu_wait.filter(|row| *row >= CPU_WAIT), high.cores)
+    {
+        let of = host.cores;
+        return format!(
+            "waited for a CPU {waited:.0} % of the time with {cores:.2} of {of} cores in use: others \
+             took them"
+        );
+    }
     let mut said = Vec::new();
     said.extend(high.cores.map(|cores| format!("{cores:.2} of {} cores in use", host.cores)));
     for (what, waited) in

@@ -9,6 +9,9 @@ use crate::analysis::growth::trend::{median, trend};
 const LEAST: usize = 8;
 /// Of this many a slope can be told, where the order of all of them agrees.
 const LEAST_SLOPE: usize = 3;
+/// One part in so many is the end, and rises there by this share of what a line would.
+const TAIL: usize = 5;
+const TAIL_RISES: f64 = 0.3;
 /// In a line of few points, the late half rises by this share of the early half at least.
 const STILL_RISES: f64 = 0.6;
 
@@ -19,11 +22,12 @@ pub(super) fn judged(points: &[(f64, f64)], slack: f64) -> Option<Dependence> {
     let values: Vec<f64> = points.iter().map(|point| point.1).collect();
     let slope = trend(&loads, &values);
     let class = if points.len() >= LEAST {
-        let floors = Floors { times: loads, values, slack, ..Floors::default() };
+        let floors =
+            Floors { times: loads.clone(), values: values.clone(), slack, ..Floors::default() };
         match judge(&floors).class {
             GrowthClass::Flat => DependenceClass::Flat,
             GrowthClass::Settles | GrowthClass::Retained => DependenceClass::Settles,
-            GrowthClass::Leak => DependenceClass::Linear,
+            GrowthClass::Leak => at_the_end(points, slack),
             GrowthClass::Unclear => DependenceClass::Unclear,
         }
     } else {
@@ -37,6 +41,22 @@ pub(super) fn judged(points: &[(f64, f64)], slack: f64) -> Option<Dependence> {
         ci95: slope.map(|row| (row.low, row.high)),
         levels: points.len(),
     })
+}
+
+/// What looks like a line may have come to its end just now, as where a doorman keeps further load
+/// away: a line's last levels rise as the others do.
+fn at_the_end(points: &[(f64, f64)], slack: f64) -> DependenceClass {
+    let (first, last) = (points[0], points[points.len() - 1]);
+    let tail = points[points.len() - (points.len() / TAIL).max(LEAST_SLOPE)];
+    let expected = (last.1 - first.1) / (last.0 - first.0).max(1e-9) * (last.0 - tail.0);
+    let rise = last.1 - tail.1;
+    if expected <= 2.0 * slack || rise >= TAIL_RISES * expected {
+        DependenceClass::Linear
+    } else if rise <= slack {
+        DependenceClass::Settles
+    } else {
+        DependenceClass::Unclear
+    }
 }
 
 /// Of few levels, only what is plain.
@@ -113,6 +133,14 @@ mod tests {
             let bend = points(seed, 0.1 * MIB, |load| (50.0 + rise * (1.0 - (-load / knee).exp())) * MIB);
             prop_assert_ne!(class(&bend), DependenceClass::Linear, "seed {}", seed);
         }
+    }
+
+    #[test]
+    fn what_comes_to_its_end_in_the_last_levels_is_no_line() {
+        let roofed = points(1, 0.02 * MIB, |load| load.min(80.0) * MIB);
+        assert_eq!(class(&roofed), DependenceClass::Settles);
+        let line = points(1, 0.02 * MIB, |load| load * MIB);
+        assert_eq!(class(&line), DependenceClass::Linear);
     }
 
     #[test]

@@ -133,7 +133,9 @@ fn limited(
         Some(_) => (ends(rows, by_load, count)?, "as the load rises"),
         None => (ends(rows, by_time, count)?, "as time goes on"),
     };
-    if high < TELLING || high < CLIMBS * low {
+    // Where most are turned away at once, it is those that get through which become fewer.
+    let fewer = CLIMBS * (1.0 - high) <= 1.0 - low && high > low;
+    if high < TELLING || (high < CLIMBS * low && !fewer) {
         return None;
     }
     let seen = rows.iter().filter(|row| share(row.answers.limited, row.ended) >= TELLING);

@@ -33,6 +33,8 @@ fn each_pattern_is_told_and_even_failures_are_none() {
     assert_eq!(kinds(&rows(40, |_| (429, 20)), None), []);
     assert_eq!(kinds(&rows(40, |n| (500, n / 4)), None), [FailureKind::ErrorsGrow]);
     assert_eq!(kinds(&rows(40, |n| (429, n / 2)), None), [FailureKind::RateLimited]);
+    let most = |n| (429, if n < 20 { 60 } else { 95 });
+    assert_eq!(kinds(&rows(40, most), None), [FailureKind::RateLimited]);
     let burst = |n| (503, if (20..23).contains(&n) { 60 } else { 0 });
     assert_eq!(kinds(&rows(40, burst), None), [FailureKind::UnavailableBurst]);
     let found = patterns(&rows(40, burst), None, |_| None);
