@@ -17,6 +17,7 @@ mod options;
 mod print;
 mod report;
 mod run;
+mod serve;
 mod shell;
 mod signals;
 mod size;
@@ -51,6 +52,8 @@ enum Verb {
     Report(options::Report),
     /// Compare runs with others, or with a baseline; fails on a regression
     Compare(Box<options::Compare>),
+    /// Show the report of a run in a browser, while the run goes on or afterwards
+    Serve(options::Serve),
     /// Give a recording's data to other programs
     Export(options::Export),
     /// Write a scenario for the crate, the Dockerfile or the image here
@@ -90,6 +93,7 @@ pub fn main() -> Exit {
         Verb::Watch(options) => watch::watch(&options),
         Verb::Report(options) => report::report(&options),
         Verb::Compare(options) => compare::compare(&options),
+        Verb::Serve(options) => serve::serve(&options),
         Verb::Export(options) => export::export(&options),
         Verb::Init(options) => init::init(&options),
         Verb::Doctor(options) => doctor::doctor(&options),

@@ -1,5 +1,9 @@
 //! `highwater doctor`: what this host can do, one line per capability, each with the way out.
 
+mod host;
+
+use serde_json::{Value, json};
+
 use super::options::Doctor;
 use super::print::print_all;
 use super::{Exit, Fault};
@@ -43,6 +47,15 @@ impl Line {
         let fix = fix.map_or_else(String::new, |fix| format!("\n  {:<11} → {fix}", ""));
         format!("{mark} {:<11} {}{fix}", self.what, self.found)
     }
+
+    fn json(&self) -> Value {
+        let state = match self.good {
+            Some(true) => "good",
+            None => "poor",
+            Some(false) => "missing",
+        };
+        json!({ "name": self.what, "state": state, "found": self.found, "fix": self.fix })
+    }
 }
 
 /// `highwater doctor`
@@ -52,9 +65,17 @@ pub(super) fn doctor(options: &Doctor) -> Result<Exit, Fault> {
     let mut lines = vec![cgroups()];
     let docker = tokio.block_on(docker(options.via.into(), &run_id, &mut lines));
     let native = tokio.block_on(native(&mut lines));
-    lines.push(cpus());
-    print_all(&lines.iter().map(Line::text).collect::<Vec<_>>().join("\n"))?;
-    Ok(if docker || native { Exit::Pass } else { Exit::HostCannot })
+    lines.extend(host::lines());
+    let can_run = docker || native;
+    let text = if options.json {
+        let capabilities: Vec<_> = lines.iter().map(Line::json).collect();
+        let all = json!({ "can_run": can_run, "capabilities": capabilities });
+        format!("{all:#}")
+    } else {
+        lines.iter().map(Line::text).collect::<Vec<_>>().join("\n")
+    };
+    print_all(&text)?;
+    Ok(if can_run { Exit::Pass } else { Exit::HostCannot })
 }
 
 fn cgroups() -> Line {
@@ -97,6 +118,7 @@ async fn docker(wanted: Option<Via>, run_id: &str, lines: &mut Vec<Line>) -> boo
     let can = match found {
         Ok((way, notes)) => {
             lines.push(way_line(way.via(), &notes));
+            lines.push(network_line(way.via()));
             match session::survey(&way, run_id).await {
                 Ok(Some(survey)) => sampler_lines(&survey, lines),
                 Ok(None) => {}
@@ -136,6 +158,21 @@ fn way_line(via: Via, notes: &[String]) -> Line {
             format!("docker-stats: {}", notes.join("; ")),
             "let Docker start a privileged helper of this architecture, or run on Docker's host",
         ),
+    }
+}
+
+/// How traffic gets to a container.
+fn network_line(via: Via) -> Line {
+    match via {
+        Via::Direct | Via::Helper => {
+            let found =
+                "traffic is sent within the container's own network: nothing stands between";
+            Line::good("network", found)
+        }
+        Via::ReadOnly | Via::DockerStats => {
+            let found = "traffic goes through a published port, and Docker's proxy is measured too";
+            Line::poor("network", found, "as for the way: a helper or root enters the network")
+        }
     }
 }
 
@@ -184,14 +221,4 @@ async fn native(lines: &mut Vec<Line>) -> bool {
     let good = line.good == Some(true);
     lines.push(line);
     good
-}
-
-fn cpus() -> Line {
-    let cpus = runtime::bare_host_facts().cpus;
-    if cpus > 1 {
-        Line::good("CPUs", format!("{cpus}: the target and the traffic need not share one"))
-    } else {
-        let fix = "with one CPU the traffic takes time from the target: expect higher latencies";
-        Line::poor("CPUs", "1", fix)
-    }
 }

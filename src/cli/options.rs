@@ -69,6 +69,20 @@ pub(super) enum FailOn {
     Fail,
 }
 
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProgressChoice {
+    /// A picture on a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// A picture that is redrawn: memory over time, traffic, events.
+    Tui,
+    /// A line at each step, and one now and then.
+    Lines,
+    /// Nothing.
+    None,
+}
+
 /// Common to verbs that run something.
 #[derive(Debug, Args)]
 pub(super) struct Common {
@@ -87,6 +101,10 @@ pub(super) struct Common {
     /// Accept a debug build
     #[arg(long)]
     pub(super) allow_debug: bool,
+    /// Serve the report as it stands on this port of 127.0.0.1, while the run goes on [default port:
+    /// any that is free]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0", require_equals = true)]
+    pub(super) live: Option<u16>,
     /// Change a key of the scenario, such as phase.soak.for=10m
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
@@ -103,6 +121,9 @@ pub(super) struct Output {
     /// Print no progress
     #[arg(long, short, env = "HIGHWATER_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) quiet: bool,
+    /// How progress is shown, on standard error
+    #[arg(long, value_enum, default_value_t, env = "HIGHWATER_PROGRESS")]
+    pub(super) progress: ProgressChoice,
     /// Print without colours
     #[arg(long, env = "NO_COLOR", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) no_color: bool,
@@ -373,6 +394,10 @@ pub(super) struct Watch {
     /// the mark sees it reset
     #[arg(long)]
     pub(super) reset_peaks: bool,
+    /// Serve the report as it stands on this port of 127.0.0.1, meanwhile [default port: any that
+    /// is free]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0", require_equals = true)]
+    pub(super) live: Option<u16>,
     /// A rule to hold each target to, such as 'memory: max<80%'
     #[arg(long, value_name = "METRIC: RULE")]
     pub(super) threshold: Vec<String>,
@@ -394,12 +419,25 @@ pub(super) struct Report {
     pub(super) output: Output,
 }
 
+/// `highwater serve`
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The run's directory
+    pub(super) directory: PathBuf,
+    /// The port on 127.0.0.1; 0: any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(super) port: u16,
+}
+
 /// `highwater doctor`
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     /// How a container's memory is sampled and its network reached
     #[arg(long, value_enum, default_value_t, env = "HIGHWATER_VIA")]
     pub(super) via: ViaChoice,
+    /// Print it as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// `highwater init`

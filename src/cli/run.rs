@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::baseline::{Held, held};
-use super::options::{Common, Output, Quick, Run, Startup};
+use super::options::{Common, Output, ProgressChoice, Quick, Run, Startup};
 use super::print::note;
 use super::report::render;
 use super::signals::Signals;
-use super::{Exit, Fault};
+use super::{Exit, Fault, serve};
 use crate::campaign::{self, Job};
 use crate::clock::Clock;
 use crate::event::Finish;
-use crate::live::Progress;
+use crate::live::{LivePage, Progress};
 use crate::plan::{Outline, PhasePlan, Plan};
 use crate::record::RunDirectory;
 use crate::runtime::{self, Runtime};
@@ -125,9 +125,20 @@ fn execute(
     let place = common.out.clone().unwrap_or_else(|| default_directory(&plan.name));
     let existed = place.exists();
     let directory = RunDirectory::create(&place)?;
+    let page = common.live.map(|port| serve::start(directory.clone(), port)).transpose();
     let tokio = tokio_runtime()?;
-    let recorded =
-        tokio.block_on(record_run(plan, common, directory.clone(), startup_only, deadline, None));
+    let recorded = page.and_then(|page| {
+        let url = page.as_ref().map(LivePage::url);
+        tokio.block_on(record_run(
+            plan,
+            common,
+            directory.clone(),
+            startup_only,
+            deadline,
+            None,
+            url,
+        ))
+    });
     match recorded {
         Ok(Finish::TargetFailed { text }) => {
             let help = "check `args`, `env`, `port` and `ready` in `[target]`";
@@ -164,7 +175,7 @@ pub(super) async fn record_one_of_many(
     directory: RunDirectory,
     signals: &mut Signals,
 ) -> Result<Finish, Fault> {
-    record_run(plan, common, directory, false, None, Some(signals)).await
+    record_run(plan, common, directory, false, None, Some(signals), None).await
 }
 
 /// Builds, runs and records; clears everything away whatever happens.
@@ -175,6 +186,7 @@ async fn record_run(
     startup_only: bool,
     deadline: Option<Duration>,
     signals: Option<&mut Signals>,
+    page: Option<&str>,
 ) -> Result<Finish, Fault> {
     let mut own = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let signals = signals.unwrap_or(&mut own);
@@ -195,6 +207,7 @@ async fn record_run(
     let notes = [std::mem::take(&mut plan.notes), notes].concat();
     let runtime = Arc::new(runtime);
     let progress = progress_of(plan.outline(), &common.output);
+    tell_page(page, progress.as_ref());
     let work = {
         let (runtime, progress) = (runtime.clone(), progress.clone());
         let context = Context { run_id, way, notes, directory, stop, startup_only };
@@ -214,13 +227,35 @@ pub(super) fn allow_connections(phases: &[PhasePlan]) -> Result<(), Fault> {
         .map_err(|error| Fault::new(Exit::HostCannot, &error, error.help()))
 }
 
+/// Tells where the live page is, where there is one: whoever asked for it needs to know, however
+/// quiet it is to be otherwise.
+pub(super) fn tell_page(url: Option<&str>, progress: Option<&SharedProgress>) {
+    match (url, progress) {
+        (Some(url), Some(progress)) => {
+            progress.lock().expect("progress never panics").live_page(url);
+        }
+        (Some(url), None) => note(&format!("live page: {url}")),
+        (None, _) => {}
+    }
+}
+
 /// What is shown of a run's progress; nothing where it is to be quiet.
 pub(super) fn progress_of(outline: Outline, output: &Output) -> Option<SharedProgress> {
-    let terminal = std::io::stderr().is_terminal();
-    (!output.quiet).then(|| {
-        let out = Box::new(std::io::stderr());
-        Arc::new(Mutex::new(Progress::new(outline, out, terminal)))
-    })
+    let lines = |outline| Progress::lines(outline, Box::new(std::io::stderr()));
+    let wanted = if output.quiet { ProgressChoice::None } else { output.progress };
+    let progress = match wanted {
+        ProgressChoice::None => return None,
+        ProgressChoice::Auto | ProgressChoice::Tui if Progress::has_screen() => {
+            let screen = Progress::screen(outline.clone(), !output.no_color);
+            screen.unwrap_or_else(|_| lines(outline))
+        }
+        ProgressChoice::Auto | ProgressChoice::Lines => lines(outline),
+        ProgressChoice::Tui => {
+            note("note: `--progress tui` needs a terminal in the foreground: lines instead");
+            lines(outline)
+        }
+    };
+    Some(Arc::new(Mutex::new(progress)))
 }
 
 struct Context {
@@ -282,8 +317,23 @@ async fn work(
 pub(super) const KEPT: &str = "the recording is kept: `highwater report` renders what there is";
 
 /// Waits for the run. The first signal, and the deadline, ask it to stop; the second ends it now,
-/// which tells of what is `left`.
+/// which tells of what is `left`. The terminal is its user's again afterwards.
 pub(super) async fn supervise(
+    work: tokio::task::JoinHandle<Result<Finish, Fault>>,
+    signals: &mut Signals,
+    handle: &StopHandle,
+    deadline: Option<Duration>,
+    progress: Option<&SharedProgress>,
+    left: &str,
+) -> Result<Finish, Fault> {
+    let done = wait(work, signals, handle, deadline, progress, left).await;
+    if let Some(progress) = progress {
+        progress.lock().expect("progress never panics").close();
+    }
+    done
+}
+
+async fn wait(
     mut work: tokio::task::JoinHandle<Result<Finish, Fault>>,
     signals: &mut Signals,
     handle: &StopHandle,
@@ -311,8 +361,7 @@ pub(super) async fn supervise(
                 asked = true;
                 handle.stop();
                 if let Some(progress) = progress {
-                    let line = "stopping and reporting; once more to end at once";
-                    progress.lock().expect("progress never panics").say(line);
+                    progress.lock().expect("progress never panics").stopping();
                 }
             }
             () = &mut out_of_time, if !asked => {

@@ -7,9 +7,10 @@ use super::options::Watch;
 use super::report::render;
 use super::run::{self, SharedProgress};
 use super::signals::Signals;
-use super::{Exit, Fault};
+use super::{Exit, Fault, serve};
 use crate::clock::Clock;
 use crate::event::{Finish, ReleaseBuild, RunFacts, WatchKind};
+use crate::live::LivePage;
 use crate::plan::{Budget, Metric, Rule, SamplingPlan, Tag, WatchPlan};
 use crate::record::{Header, Recorder, RunDirectory};
 use crate::runtime::{AttachError, Attached, Attacher, Choice, ErrorKind, Runtime, Via, Wanted};
@@ -51,7 +52,10 @@ pub(super) fn watch(options: &Watch) -> Result<Exit, Fault> {
     let existed = place.exists();
     let directory = RunDirectory::create(&place)?;
     let job = Job { plan, wanted, attacher, targets, directory: directory.clone() };
-    if let Err(fault) = tokio.block_on(record(job, options)) {
+    let page = options.live.map(|port| serve::start(directory.clone(), port)).transpose();
+    let done = page
+        .and_then(|page| tokio.block_on(record(job, options, page.as_ref().map(LivePage::url))));
+    if let Err(fault) = done {
         if !existed && !directory.recording().exists() {
             // Nothing was measured: an empty directory would only puzzle.
             let _ = std::fs::remove_dir_all(&place);
@@ -70,10 +74,11 @@ struct Job {
     directory: RunDirectory,
 }
 
-async fn record(job: Job, options: &Watch) -> Result<Finish, Fault> {
+async fn record(job: Job, options: &Watch, page: Option<&str>) -> Result<Finish, Fault> {
     let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let (handle, stop) = StopSignal::new();
     let progress = run::progress_of(job.plan.outline(), &options.output);
+    run::tell_page(page, progress.as_ref());
     let run_id = format!("{:08x}", rand::random::<u32>());
     let (helping, way) = find_way(&run_id, &job.plan.budget).await;
     // The watch begins when everything that can be refused is behind.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
 use super::store::{self, Batch};
@@ -115,9 +115,11 @@ impl Writer {
         self.commit(&mut batch)?;
         self.pack()?;
         // Out of WAL mode the recording is one file, which opens on read-only media too.
-        self.connection
-            .pragma_update(None, "journal_mode", "DELETE")
-            .map_err(|source| self.refused(source))
+        match self.connection.pragma_update(None, "journal_mode", "DELETE") {
+            // Somebody reads it just now: it is as complete with its log beside it.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+            done => done.map_err(|source| self.refused(source)),
+        }
     }
 
     fn commit(&mut self, batch: &mut Batch) -> Result<(), Error> {
@@ -207,6 +209,19 @@ mod tests {
         assert_eq!(events, (0..=3000).map(event).collect::<Vec<_>>());
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "one file, without WAL: {left:?}");
+    }
+
+    #[tokio::test]
+    async fn who_reads_at_the_end_does_not_keep_it_from_ending() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::create(dir.path()).unwrap();
+        let recorder =
+            Recorder::create(&directory, &fixtures::header(), &Budget::default()).unwrap();
+        recorder.record(event(1)).await.unwrap();
+        let reader = Recording::open(&directory).unwrap();
+        recorder.finish().unwrap();
+        drop(reader);
+        assert_eq!(Recording::open(&directory).unwrap().events().count(), 1);
     }
 
     #[tokio::test]

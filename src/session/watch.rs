@@ -432,6 +432,10 @@ impl Watch {
         (self.observer)(&event);
         self.flight.take(event, &mut self.to_record);
         for event in self.to_record.drain(..) {
+            if matches!(event.what, What::Spikes(_)) {
+                // Found just now, in the ticks.
+                (self.observer)(&event);
+            }
             self.recorder.record(event).await?;
         }
         Ok(())
