@@ -9,6 +9,7 @@ mod collect;
 mod columns;
 pub mod compare;
 mod concurrency;
+mod confirm;
 mod costs;
 mod growth;
 mod lives;
@@ -29,14 +30,14 @@ pub use concurrency::{
     Binding, Bound, Concurrency, Dependence, DependenceClass, Divergence, FailureKind,
     FailurePattern, LoadAxis, LoadLevel, Overload, Refusal, Saturation,
 };
+pub use confirm::{confirm, suspect};
 pub use costs::{AtOnce, Costs, Estimate, StepCost};
 pub use growth::{Driver, Growth, GrowthClass, ResourceGrowth};
 pub use lives::LifeFinding;
 pub use model::{
     Answer, AnswerTraffic, CheckItem, Composition, CustomTraffic, Findings, GeneratorAccount,
     Level, Memory, Phase, PhaseMemory, ProcessPeak, Reason, SamplerAccount, ScenarioTraffic, Sizes,
-    SpikeFinding, StepName, StepTraffic, Suspect, TimedRequests, Times, Traffic, Verdict, Vital,
-    Watched, Written,
+    StepName, StepTraffic, TimedRequests, Times, Traffic, Verdict, Vital, Watched, Written,
 };
 
 use crate::clock::Anchor;
@@ -45,6 +46,7 @@ use crate::plan::Outline;
 
 pub use recovery::{Back, Recovery};
 pub use sizing::{SizeEnding, SizePhase, SizeRun, SizeSearch, SizeTrial, Sizing};
+pub use spikes::{Change, Confirmed, SpikeFinding, Suspect, WasIt};
 pub use startup::{Spread, Startup, StartupSpread, StartupWatch, Trial};
 
 pub use crate::judge::Measured;

@@ -11,7 +11,7 @@ use super::model::{Composition, Findings, GeneratorAccount, Memory, SamplerAccou
 use super::phases::Phases;
 use super::recovery::Recovering;
 use super::sizing::Levels;
-use super::spikes::Spikes;
+use super::spikes::{Mark, Spikes};
 use super::startup::Trials;
 use super::vitals::Whole;
 use super::{checklist, float, sizing, verdict};
@@ -206,6 +206,7 @@ impl Collector {
         self.phases.vitals(&self.places, before.as_ref(), at, now);
         self.whole.vitals(life, at, now);
         self.growing.vitals(at, now, &self.places);
+        self.spikes.vitals(at, now);
         if let Some(before) = before {
             self.timeline.vitals(&before, at, now);
             self.loading.vitals(&before, at, now, &self.places);
@@ -297,7 +298,6 @@ impl Collector {
         let kills_of = |life| self.kills.rows.get(&life).map_or(0, |row| row.count);
         let lives = std::mem::take(&mut self.lives).finish(kills_of);
         let spans = self.places.phases();
-        let (spikes, spikes_total) = self.spikes.finish(&self.places, &self.outline);
         let mut phases = self.phases.finish(spans, self.end, &self.outline);
         for (phase, span) in phases.iter_mut().zip(spans) {
             phase.recovery = self.recovering.finish(span.0);
@@ -312,6 +312,10 @@ impl Collector {
         let peaks = phases.iter().filter_map(|phase| phase.memory.as_ref());
         let run_peak = peaks.map(|memory| memory.unreclaimable_peak).max();
         let costs = self.costing.finish(&self.outline, limit, growth.as_ref());
+        let by_step = costs.as_ref().map(|costs| costs.by_step(&self.outline)).unwrap_or_default();
+        let marks = marks(&self.places, &lives, &self.kills, &self.outline);
+        let (spikes, spikes_total) =
+            self.spikes.finish(&self.places, &self.outline, &by_step, &marks);
         let mut findings = Findings {
             name: self.outline.name.clone(),
             anchor,
@@ -365,6 +369,30 @@ impl Collector {
         memory.limit_hits = (!self.limit_hits.is_empty()).then(|| self.limit_hits.values().sum());
         memory
     }
+}
+
+/// What may have to do with a spike: edges of phases, lives, kills.
+fn marks(
+    places: &Places,
+    lives: &[super::LifeFinding],
+    kills: &Kills,
+    outline: &Outline,
+) -> Vec<Mark> {
+    let name = |index: u16| {
+        let phase = outline.phases.get(usize::from(index));
+        phase.map_or_else(String::new, |phase| format!("phase `{}`", phase.name))
+    };
+    let mark = |at: Moment, what: String| Mark { at, what };
+    let mut marks = Vec::new();
+    for (index, begin, end) in places.phases() {
+        marks.push(mark(*begin, format!("{} began", name(*index))));
+        marks.extend(end.map(|end| mark(end, format!("{} ended", name(*index)))));
+    }
+    for (number, life) in (1..).zip(lives) {
+        marks.extend(life.ready.map(|at| mark(at, format!("life {number} was ready"))));
+    }
+    marks.extend(kills.main().map(|kill| mark(kill.first, "an OOM kill came".to_owned())));
+    marks
 }
 
 fn sampler_account(

@@ -7,13 +7,17 @@
 //! of [`blocks::ROWS`] windows has a level and a slope of its own. Intervals come from leaving out
 //! one stretch at a time, for neighbouring windows are no independent witnesses.
 //!
-//! In flight is what the client sees: from the first byte sent to the last byte read.
+//! In flight is what the client sees: from the first byte sent to the last byte read. What is told is
+//! what a request holds while it holds it, which is what adds up when many come at once; [`lag`]
+//! tells how much of its time that is.
 
 mod blocks;
 mod fit;
+mod lag;
 mod left;
 mod pairs;
 mod refuse;
+mod tops;
 
 use std::collections::BTreeMap;
 
@@ -109,7 +113,8 @@ impl Costing {
         let window = &placed.window;
         let (Some(mean), true) = (window.held_mean, placed.phase.is_some()) else { return };
         self.any_means = true;
-        self.pairs.memory(window.life, (window.start, placed.at), mean, &mut self.blocks);
+        let top = window.unreclaimable_high.max;
+        self.pairs.memory(window.life, (window.start, placed.at), (mean, top), &mut self.blocks);
     }
 
     pub(super) fn flow(&mut self, at: Moment, window: &FlowWindow) {
@@ -135,7 +140,7 @@ impl Costing {
         }
         let fit = fit::fit(&blocks);
         let left = left::left(&blocks, fit.as_ref(), growth);
-        let floor = fit.as_ref().and_then(|fit| blocks.floor(&fit.values()));
+        let floor = fit.as_ref().and_then(|fit| blocks.floor(&fit.means));
         let room = limit.bytes().zip(floor).map(|(limit, floor)| limit.as_f64() - floor);
         let names = |index: usize| {
             let step = outline.steps.get(usize::from(blocks.steps[index]))?;

@@ -45,7 +45,7 @@ pub struct Findings {
     /// What the main container's lives have written; none where it was not counted.
     pub written: Option<Written>,
     /// The largest spikes, by rise, the largest first.
-    pub spikes: Vec<SpikeFinding>,
+    pub spikes: Vec<super::SpikeFinding>,
     /// All spikes; none where no raw ticks could show any.
     pub spikes_total: Option<u64>,
     /// How memory grew under steady or bursting traffic; none where no phase had any.
@@ -512,36 +512,6 @@ impl std::fmt::Display for StepName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.scenario, self.step)
     }
-}
-
-/// A spike, and what was going on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpikeFinding {
-    /// The tick at which its peak was read.
-    pub at: Moment,
-    /// The phase's name, where it was in one.
-    pub phase: Option<String>,
-    /// Its height above the level before.
-    pub rise: Bytes,
-    /// The charged peak.
-    pub peak: Bytes,
-    /// From the last tick before the rise to the first that had fallen back.
-    pub length: std::time::Duration,
-    /// Requests in flight around it, an upper bound; none where the flow isn't known.
-    pub in_flight: Option<u64>,
-    /// The steps in flight, the largest share first.
-    pub suspects: Vec<Suspect>,
-}
-
-/// A step that was in flight at a spike.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Suspect {
-    /// The scenario's name.
-    pub scenario: String,
-    /// The step's name.
-    pub step: String,
-    /// Its share of what was in flight, 0 to 1.
-    pub share: f64,
 }
 
 /// The sampler's account, over the main lives (or the trials, where there is no main life).

@@ -1,20 +1,36 @@
-//! Spikes, and what was in flight at each.
+//! Spikes, and what went on around each.
+
+mod model;
+mod readings;
+mod suspects;
+mod usual;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use super::float;
-use super::model::{SpikeFinding, Suspect};
+pub use model::{Change, Confirmed, SpikeFinding, Suspect, WasIt};
+use readings::Readings;
+use suspects::Around;
+use usual::{Levels, Usual};
+
+use super::costs::Estimate;
 use crate::clock::Moment;
-use crate::event::{FlowWindow, LifeId, SamplingStart, Spike, SpikeBatch, TickBlock};
+use crate::event::{FlowWindow, LifeId, SamplingStart, Spike, SpikeBatch, TickBlock, Vitals};
 use crate::judge::{Places, SpikeDetector};
 use crate::plan::Outline;
 
 /// The spikes that are kept, the largest.
 const KEPT: usize = 200;
 /// Windows of flow that are remembered until the spikes in them are known.
-const FLOW_WINDOWS: usize = 128;
+const FLOW_WINDOWS: usize = 256;
 /// Spikes that wait for the flow around them; beyond it the oldest goes without.
 const WAITING: usize = 10_000;
+/// A spike waits so long for what is read after it.
+const AFTER: Duration = Duration::from_millis(1500);
+/// Spikes whose times are remembered, to tell windows without any.
+const TIMES: usize = 1024;
+/// Events so near to a spike are told.
+const NEAR: Duration = Duration::from_secs(1);
 
 /// Collects the main lives' spikes while events come in.
 #[derive(Debug, Default)]
@@ -23,6 +39,10 @@ pub(super) struct Spikes {
     found: Vec<Spike>,
     waiting: VecDeque<(LifeId, Spike)>,
     flow: VecDeque<(Moment, FlowWindow)>,
+    /// When the last spikes began and ended.
+    times: VecDeque<(Moment, Moment)>,
+    usual: Usual,
+    readings: Readings,
     kept: Vec<Kept>,
     total: u64,
     any_ticks: bool,
@@ -39,8 +59,9 @@ struct Watched {
 struct Kept {
     life: LifeId,
     spike: Spike,
-    /// Requests in flight by step.
-    flow: Option<Vec<(u16, u64)>>,
+    /// What each step did, and the most requests that were sent in a window.
+    flow: Option<(Vec<Around>, u64)>,
+    change: Option<Change>,
 }
 
 impl Spikes {
@@ -101,11 +122,25 @@ impl Spikes {
 
     pub(super) fn flow(&mut self, at: Moment, window: &FlowWindow) {
         if self.flow.len() == FLOW_WINDOWS {
-            self.flow.pop_front();
+            self.forget_first();
         }
         self.flow.push_back((at, window.clone()));
-        while self.waiting.front().is_some_and(|row| row.1.at < at) {
+        while self.waiting.front().is_some_and(|row| row.1.at + AFTER < at) {
             self.settle_one();
+        }
+    }
+
+    /// A reading of a main life.
+    pub(super) fn vitals(&mut self, at: Moment, vitals: &Vitals) {
+        self.readings.add(at, vitals);
+    }
+
+    /// The oldest window goes; without a spike, it tells what is usual.
+    fn forget_first(&mut self) {
+        let Some((end, window)) = self.flow.pop_front() else { return };
+        let spiky = |(begin, until): &(Moment, Moment)| *begin <= end && *until >= window.start;
+        if !self.times.iter().any(spiky) {
+            self.usual.add(&window);
         }
     }
 
@@ -113,6 +148,8 @@ impl Spikes {
         mut self,
         places: &Places,
         outline: &Outline,
+        costs: &BTreeMap<u16, Estimate>,
+        marks: &[Mark],
     ) -> (Vec<SpikeFinding>, Option<u64>) {
         let lives: Vec<LifeId> = self.watched.keys().copied().collect();
         for life in lives {
@@ -121,18 +158,33 @@ impl Spikes {
         while !self.waiting.is_empty() {
             self.settle_one();
         }
-        let kept = self.kept.iter();
-        let rows = kept.map(|kept| finding(kept, places, outline)).collect();
+        while !self.flow.is_empty() {
+            self.forget_first();
+        }
+        let usual = &self.usual;
+        let of = |kept: &Kept| SpikeFinding {
+            near: near(&kept.spike, marks),
+            ..finding(kept, places, outline, usual, costs)
+        };
+        let rows = self.kept.iter().map(of).collect();
         (rows, self.any_ticks.then_some(self.total))
     }
 
     fn take_found(&mut self, life: LifeId) {
         self.total += self.found.len() as u64;
-        let found = self.found.drain(..).map(|spike| (life, spike));
-        self.waiting.extend(found);
+        for spike in self.found.drain(..) {
+            if self.times.len() == TIMES {
+                self.times.pop_front();
+            }
+            self.times.push_back((spike.begin, spike.end));
+            self.waiting.push_back((life, spike));
+        }
         let known = self.flow.back().map(|row| row.0);
         while self.waiting.len() > WAITING
-            || self.waiting.front().is_some_and(|row| known.is_some_and(|known| row.1.at < known))
+            || self
+                .waiting
+                .front()
+                .is_some_and(|row| known.is_some_and(|known| row.1.at + AFTER < known))
         {
             self.settle_one();
         }
@@ -148,48 +200,59 @@ impl Spikes {
             return;
         }
         let flow = self.flow_around(&spike);
-        self.kept.insert(place, Kept { life, spike, flow });
+        let change = self.readings.around(life, spike.begin, spike.at);
+        self.kept.insert(place, Kept { life, spike, flow, change });
         self.kept.truncate(KEPT);
     }
 
-    /// The most in flight, by step, in the windows between the rise and the peak.
-    fn flow_around(&self, spike: &Spike) -> Option<Vec<(u16, u64)>> {
-        let mut most: BTreeMap<u16, u64> = BTreeMap::new();
-        let mut seen = false;
+    /// The greatest levels, by step, of the windows between the rise and the peak.
+    fn flow_around(&self, spike: &Spike) -> Option<(Vec<Around>, u64)> {
+        let mut steps: BTreeMap<u16, Levels> = BTreeMap::new();
+        let mut load = None;
         let around = self
             .flow
             .iter()
             .filter(|(end, window)| window.start <= spike.at && *end >= spike.begin);
         for (_, window) in around {
-            seen = true;
+            load = load.max(Some(usual::load(window)));
             for row in &window.steps {
-                let most = most.entry(row.step).or_default();
-                *most = (*most).max(u64::from(row.in_flight_max));
+                let levels = steps.entry(row.step).or_default();
+                *levels = levels.with(Levels::of(row), f64::max);
             }
         }
-        seen.then(|| most.into_iter().collect())
+        let rows = steps.into_iter().map(|(step, levels)| Around { step, levels });
+        load.map(|load| (rows.collect(), load))
     }
 }
 
-fn finding(kept: &Kept, places: &Places, outline: &Outline) -> SpikeFinding {
+/// Something that happened at a moment, in words that go on with how far from it.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) at: Moment,
+    pub(super) what: String,
+}
+
+/// What happened near a spike, in words.
+fn near(spike: &Spike, marks: &[Mark]) -> Vec<String> {
+    let told = |mark: &Mark| {
+        let (before, after) = (spike.at.since(mark.at), mark.at.since(spike.at));
+        let off = before.max(after);
+        let side = if after.is_zero() { "before" } else { "after" };
+        (off <= NEAR).then(|| format!("{} {} ms {side}", mark.what, off.as_millis()))
+    };
+    marks.iter().filter_map(told).collect()
+}
+
+fn finding(
+    kept: &Kept,
+    places: &Places,
+    outline: &Outline,
+    usual: &Usual,
+    costs: &BTreeMap<u16, Estimate>,
+) -> SpikeFinding {
     let spike = &kept.spike;
-    let rows = kept.flow.as_deref();
-    let in_flight: Option<u64> = rows.map(|rows| rows.iter().map(|row| row.1).sum());
-    let total = float(in_flight.unwrap_or(0));
-    let mut suspects: Vec<Suspect> = rows
-        .unwrap_or_default()
-        .iter()
-        .filter(|row| row.1 > 0)
-        .filter_map(|(step, count)| {
-            let step = outline.steps.get(usize::from(*step))?;
-            Some(Suspect {
-                scenario: step.scenario.clone(),
-                step: step.step.clone(),
-                share: float(*count) / total,
-            })
-        })
-        .collect();
-    suspects.sort_by(|a, b| b.share.total_cmp(&a.share));
+    let (rows, load) = kept.flow.as_ref().map_or((&[][..], 0), |flow| (&flow.0[..], flow.1));
+    let suspects = suspects::suspects(rows, (spike.rise, load), usual, costs, outline);
     let phase = places.phase_at(spike.at);
     let phase = phase.and_then(|phase| outline.phases.get(usize::from(phase)));
     SpikeFinding {
@@ -198,7 +261,10 @@ fn finding(kept: &Kept, places: &Places, outline: &Outline) -> SpikeFinding {
         rise: spike.rise,
         peak: spike.peak,
         length: spike.end.since(spike.begin),
-        in_flight,
+        in_flight: kept.flow.is_some().then(|| suspects.iter().map(|row| row.in_flight).sum()),
         suspects,
+        change: kept.change,
+        near: Vec::new(),
+        confirmed: None,
     }
 }

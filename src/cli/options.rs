@@ -155,6 +155,9 @@ pub(super) struct Run {
     /// Stop and report after this time
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(super) deadline: Option<std::time::Duration>,
+    /// Afterwards, replay the greatest spike's first suspect alone, and say whether it was it
+    #[arg(long)]
+    pub(super) confirm: bool,
     #[command(flatten)]
     pub(super) against: Against,
     #[command(flatten)]

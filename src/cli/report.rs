@@ -78,8 +78,29 @@ pub(super) fn print_json(findings: &Findings) -> Result<(), Fault> {
     print_all(RunJson.render(findings).trim_end())
 }
 
-/// Analyses a run's recording.
+/// The folder of a run's directory in which its suspect's replay was recorded.
+pub(super) const CONFIRM: &str = "confirm";
+
+/// Sets the greatest spike against its suspect's replay, where there was one.
+fn confirm(directory: &RunDirectory, findings: &mut Findings) {
+    let Ok(within) = RunDirectory::open(&directory.path().join(CONFIRM)) else { return };
+    let alone = match read(&within) {
+        Ok(alone) => alone,
+        Err(fault) => return fault.print(),
+    };
+    if let Some(spike) = findings.spikes.first_mut() {
+        spike.confirmed = analysis::confirm(spike, &alone);
+    }
+}
+
+/// Analyses a run's recording, and sets it against its suspect's replay.
 pub(super) fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
+    let mut findings = read(directory)?;
+    confirm(directory, &mut findings);
+    Ok(findings)
+}
+
+fn read(directory: &RunDirectory) -> Result<Findings, Fault> {
     let recording = Recording::open(directory)?;
     let header = recording.header();
     let mut damage = None;

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::baseline::{Held, held};
 use super::options::{Common, Output, ProgressChoice, Quick, Run, Startup};
 use super::print::note;
-use super::report::render;
+use super::report::{CONFIRM, analyse, render};
 use super::signals::Signals;
 use super::{Exit, Fault, serve};
 use crate::campaign::{self, Job};
@@ -47,7 +47,8 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
         None => load(options.file.as_deref(), &overrides)?,
     };
     let plan = allowing(plan, &options.common);
-    execute(plan, &options.common, false, options.deadline, held)
+    let way = Extent { startup_only: false, confirm: options.confirm, deadline: options.deadline };
+    execute(plan, &options.common, way, held)
 }
 
 /// `highwater startup`
@@ -58,7 +59,12 @@ pub(super) fn startup(options: &Startup) -> Result<Exit, Fault> {
         (plan.startup.trials, plan.startup.stop_early) = (trials, options.stop_early);
     }
     plan.startup.trials = plan.startup.trials.max(1);
-    execute(plan, &options.common, true, None, None)
+    execute(
+        plan,
+        &options.common,
+        Extent { startup_only: true, confirm: false, deadline: None },
+        None,
+    )
 }
 
 fn quick_plan(quick: QuickTarget, options: &Run) -> Result<Plan, scenario::Faults> {
@@ -115,13 +121,23 @@ pub(super) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Fault> {
         .map_err(|error| Fault::new(Exit::HostCannot, &error, None))
 }
 
+/// How much of a run is done.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    startup_only: bool,
+    /// Whether the first suspect is replayed.
+    confirm: bool,
+    deadline: Option<Duration>,
+}
+
 fn execute(
     plan: Plan,
     common: &Common,
-    startup_only: bool,
-    deadline: Option<Duration>,
+    extent: Extent,
     held: Option<Held<'_>>,
 ) -> Result<Exit, Fault> {
+    let Extent { startup_only, confirm, deadline } = extent;
+    let (began, again) = (Instant::now(), confirm.then(|| plan.clone()));
     let place = common.out.clone().unwrap_or_else(|| default_directory(&plan.name));
     let existed = place.exists();
     let directory = RunDirectory::create(&place)?;
@@ -144,6 +160,12 @@ fn execute(
             let help = "check `args`, `env`, `port` and `ready` in `[target]`";
             Fault::plain(Exit::TargetFailed, &text, help).print();
         }
+        Ok(Finish::Completed | Finish::OomKilled) => {
+            if let Some(plan) = again {
+                let left = deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
+                replay(&tokio, &plan, common, &directory, left)?;
+            }
+        }
         Ok(_) => {}
         Err(fault) => {
             if !existed && !directory.recording().exists() {
@@ -154,6 +176,37 @@ fn execute(
         }
     }
     render(&directory, &common.output, held)
+}
+
+/// Replays the greatest spike's first suspect alone, into a run directory within the run's own,
+/// where reports find it.
+fn replay(
+    tokio: &tokio::runtime::Runtime,
+    plan: &Plan,
+    common: &Common,
+    directory: &RunDirectory,
+    left: Option<Duration>,
+) -> Result<(), Fault> {
+    let findings = analyse(directory)?;
+    let found = crate::analysis::suspect(&findings).and_then(|suspect| {
+        let plan = campaign::alone(plan, &suspect.scenario, suspect.in_flight)?;
+        Some((suspect, plan))
+    });
+    let Some((suspect, plan)) = found else {
+        note("--confirm: there is no spike whose cause could be replayed");
+        return Ok(());
+    };
+    if left.is_some_and(|left| left.is_zero()) {
+        note("--confirm: no time is left to replay the suspect");
+        return Ok(());
+    }
+    if !common.output.quiet {
+        let (count, step) = (suspect.in_flight, &suspect.step);
+        note(&format!("replaying {count} {step} at once, alone, in a fresh container"));
+    }
+    let within = RunDirectory::create(&directory.path().join(CONFIRM))?;
+    tokio.block_on(record_run(plan, common, within, false, left, None, None))?;
+    Ok(())
 }
 
 /// `reports/<name>-<UTC time>`, with a number where two runs start in one second.

@@ -6,6 +6,7 @@ use super::json_concurrency::{ConcurrencyRow, FailingRow, concurrency, failing};
 use super::json_costs::{CostRow, CostsBasisRow, basis, costs};
 use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
 use super::json_sizing::{SizingRow, sizing};
+use super::json_spikes::{ChangeRow, ConfirmedRow, SuspectRow, change, confirmed, suspect};
 use super::json_startup::{StartupRow, startup};
 use super::json_target::{ProcessRow, VitalRow, WrittenRow, process, vital, written};
 use super::json_traffic::{LatenessRow, TrafficRow, lateness, traffic};
@@ -168,13 +169,9 @@ struct SpikeRow<'a> {
     length_ms: f64,
     in_flight: Option<u64>,
     suspects: Vec<SuspectRow<'a>>,
-}
-
-#[derive(Serialize)]
-struct SuspectRow<'a> {
-    scenario: &'a str,
-    step: &'a str,
-    share: f64,
+    change: Option<ChangeRow>,
+    near: &'a [String],
+    confirmed: Option<ConfirmedRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -340,11 +337,6 @@ fn whole_memory(row: &Memory, limit: Limit) -> MemoryRow {
 }
 
 fn spike(row: &SpikeFinding) -> SpikeRow<'_> {
-    let suspects = row.suspects.iter().map(|suspect| SuspectRow {
-        scenario: &suspect.scenario,
-        step: &suspect.step,
-        share: number(suspect.share),
-    });
     SpikeRow {
         at_ms: ms(row.at),
         phase: row.phase.as_deref(),
@@ -352,7 +344,10 @@ fn spike(row: &SpikeFinding) -> SpikeRow<'_> {
         peak_bytes: row.peak.get(),
         length_ms: number(row.length.as_secs_f64() * 1e3),
         in_flight: row.in_flight,
-        suspects: suspects.collect(),
+        suspects: row.suspects.iter().map(suspect).collect(),
+        change: row.change.map(change),
+        near: &row.near,
+        confirmed: row.confirmed.as_ref().map(confirmed),
     }
 }
 

@@ -19,6 +19,20 @@ impl Renderer for Markdown {
     }
 }
 
+/// What requests cost, and what the greatest spike came from.
+fn costs(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    if let Some(costs) = &findings.costs {
+        for words in super::costs::lines(costs) {
+            writeln!(out, "- {}", plain(&words))?;
+        }
+        writeln!(out)?;
+    }
+    if let Some(words) = findings.spikes.first().and_then(super::costs::confirmed) {
+        writeln!(out, "{}.\n", plain(&words))?;
+    }
+    Ok(())
+}
+
 /// A text that Markdown and HTML take as text.
 pub(super) fn plain(raw: &str) -> String {
     let mut out = String::new();
@@ -83,6 +97,7 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         custom::markdown(out, findings, plain)?;
         vitals(out, findings)?;
     }
+    costs(out, findings)?;
     if let Some(sizing) = &findings.sizing {
         super::sizing::markdown(out, sizing, plain)?;
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::failures::failures;
 use super::markdown::pass_word;
 use super::{Renderer, concurrency_words, custom, startup_words, text, watch};
-use crate::analysis::{Findings, Level, Phase, Startup, Times, Verdict, float};
+use crate::analysis::{Findings, Level, Phase, Startup, Suspect, Times, Verdict, float};
 use crate::units::Bytes;
 
 const WIDTH: usize = 80;
@@ -281,7 +281,7 @@ fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {
         let suspect = spike
             .suspects
             .first()
-            .map_or_else(String::new, |suspect| format!(": {}", suspect.step));
+            .map_or_else(String::new, |suspect| format!(": {}{}", suspect.step, lift(suspect)));
         let flight =
             spike.in_flight.map_or_else(String::new, |count| format!("{count} in flight{suspect}"));
         let at = text::moment(spike.at);
@@ -290,14 +290,29 @@ fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {
         let phase = text::clean(phase, 12);
         let words = format!("  {at:>7} {rise:>10} {peak:<12} {phase:<12} {flight}");
         line(out, words.trim_end())?;
+        if let Some(words) = super::costs::confirmed(spike) {
+            wrapped(out, "         ", &words)?;
+        }
     }
     Ok(())
+}
+
+/// How unusual a suspect was, where that is known.
+fn lift(suspect: &Suspect) -> String {
+    let lift = suspect.lift.filter(|lift| *lift >= 1.5);
+    lift.map_or_else(String::new, |lift| format!(" ({lift:.0}×)"))
 }
 
 fn accounts(out: &mut String, findings: &Findings) -> std::fmt::Result {
     if let Some(growth) = &findings.growth {
         writeln!(out, "\nGrowth")?;
         wrapped(out, " ", &super::growth::words(growth))?;
+    }
+    if let Some(costs) = &findings.costs {
+        writeln!(out, "\nCosts")?;
+        for words in super::costs::lines(costs) {
+            wrapped(out, " ", &words)?;
+        }
     }
     if let Some(sizing) = &findings.sizing {
         writeln!(out, "\nSizing")?;

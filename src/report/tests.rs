@@ -241,15 +241,18 @@ fn the_summary_of_a_killed_run() {
       BROKEN        http_req_duration p(95)<200                           217.1 ms
 
     Spikes   9 in all, the 5 largest:
-        00:55    +99 MiB to 199 MiB   burst        180 in flight: POST /orders
-        02:05    +89 MiB to 192 MiB   burst        180 in flight: POST /orders
-        01:15    +86 MiB to 190 MiB   burst        180 in flight: POST /orders
-        01:45    +77 MiB to 181 MiB   burst        180 in flight: POST /orders
-        01:55    +77 MiB to 180 MiB   burst        180 in flight: POST /orders
+        00:55    +99 MiB to 199 MiB   burst        180 in flight: POST /orders (24×)
+        02:05    +89 MiB to 192 MiB   burst        180 in flight: POST /orders (24×)
+        01:15    +86 MiB to 190 MiB   burst        180 in flight: POST /orders (24×)
+        01:45    +77 MiB to 181 MiB   burst        180 in flight: POST /orders (24×)
+        01:55    +77 MiB to 180 MiB   burst        180 in flight: POST /orders (24×)
 
     Growth
       settles in burst: the floor moved by +6 MiB over 22 parts of 4.0 s, in the end
         hardly any more
+
+    Costs
+      the recording holds no means of memory and traffic for the same time
 
     Sizing
       no limit can be recommended: it was OOM-killed, so what it would have needed

@@ -20,6 +20,9 @@ pub struct ParseRateError {
 }
 
 impl Rate {
+    /// Nothing at all.
+    pub const ZERO: Self = Self(0.0);
+
     /// A rate of `per_second` events per second.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 //! length.
 
 use super::count;
+pub(super) use super::tops::Top;
+use super::tops::Tops;
 use crate::clock::Moment;
 use crate::event::LifeId;
 
@@ -24,6 +26,8 @@ pub(super) struct Row {
     pub(super) end: Moment,
     /// The mean of memory.
     pub(super) bytes: f64,
+    /// The most of it.
+    pub(super) top: f64,
     pub(super) steps: Vec<StepRow>,
 }
 
@@ -34,6 +38,8 @@ pub(super) struct StepRow {
     pub(super) step: u16,
     /// The mean number in flight.
     pub(super) in_flight: f64,
+    /// The most in flight at once.
+    pub(super) most: f64,
     /// Requests that ended.
     pub(super) ended: f64,
 }
@@ -43,6 +49,7 @@ pub(super) struct StepRow {
 pub(super) struct Blocks {
     sums: Sums,
     open: Vec<Row>,
+    tops: Tops,
 }
 
 /// All stretches.
@@ -56,6 +63,10 @@ pub(super) struct Sums {
     pub(super) samples: Vec<u64>,
     /// The sum of each step's means in flight.
     pub(super) in_flight: Vec<f64>,
+    /// Each step's time in flight, in seconds, and requests that ended.
+    busy: Vec<(f64, f64)>,
+    /// Windows with their peaks: all, or some of a long run.
+    pub(super) tops: Vec<Top>,
     /// Whether there were more steps than are told apart.
     pub(super) beyond: bool,
 }
@@ -127,6 +138,7 @@ impl Blocks {
 
     pub(super) fn finish(mut self) -> Sums {
         self.close();
+        self.sums.tops = self.tops.finish();
         self.sums
     }
 
@@ -136,6 +148,9 @@ impl Blocks {
             return;
         }
         let block = self.sums.block(&rows);
+        for row in &rows {
+            self.tops.add(row, &self.sums.steps);
+        }
         self.sums.blocks.push(block);
         if self.sums.blocks.len() > MOST {
             self.sums.halve();
@@ -155,6 +170,7 @@ impl Sums {
         self.steps.push(step);
         self.samples.push(0);
         self.in_flight.push(0.0);
+        self.busy.push((0.0, 0.0));
         Some(self.steps.len() - 1)
     }
 
@@ -174,6 +190,9 @@ impl Sums {
                 ended[index] += step.ended;
                 self.samples[index] += u64::from(step.in_flight > 0.0);
                 self.in_flight[index] += step.in_flight;
+                let seconds = row.end.since(row.start).as_secs_f64();
+                self.busy[index].0 += step.in_flight * seconds;
+                self.busy[index].1 += step.ended;
             }
         }
         self.rows += rows.len() as u64;
@@ -219,6 +238,19 @@ impl Sums {
         let excess = merged.len().saturating_sub(MOST);
         merged.drain(..excess);
         self.blocks = merged;
+    }
+
+    /// How long a step's requests are in flight, in seconds, on average; none where none ended.
+    pub(super) fn duration(&self, index: usize) -> Option<f64> {
+        let (seconds, ended) = self.busy[index];
+        (ended > 0.0).then(|| seconds / ended)
+    }
+
+    /// The stretch in which a window lies.
+    pub(super) fn nearest(&self, top: &Top) -> Option<usize> {
+        let near = self.blocks.iter().enumerate().filter(|(_, block)| block.life == top.life);
+        let far = |block: &Block| (block.at - top.at).abs();
+        near.min_by(|a, b| far(a.1).total_cmp(&far(b.1))).map(|(index, _)| index)
     }
 
     /// What memory would have been in each stretch with nothing in flight.

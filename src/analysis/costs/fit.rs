@@ -5,12 +5,15 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::Estimate;
 use super::blocks::{Matrix, Sums};
 use super::count;
+use super::lag::{Lag, lags};
 
 /// Fewer stretches say nothing of chance.
 const LEAST_BLOCKS: f64 = 3.0;
 /// What is added to each step's own variation, as a share of it, so that steps that go together
 /// exactly have a solution at all; they are refused for going together.
 const RIDGE: f64 = 1e-9;
+/// The standard normal quantile of a two-sided interval of 95 %.
+const Z95: f64 = 1.96;
 /// Rounds of the descent, and the change at which it has arrived.
 const ROUNDS: usize = 2000;
 const ARRIVED: f64 = 1e-9;
@@ -19,6 +22,8 @@ const ARRIVED: f64 = 1e-9;
 #[derive(Debug, Clone)]
 pub(super) struct Fit {
     pub(super) steps: Vec<Option<Fitted>>,
+    /// Each step's cost averaged over its time in flight; zero where it is not known.
+    pub(super) means: Vec<f64>,
 }
 
 /// One step.
@@ -34,16 +39,10 @@ pub(super) struct Fitted {
 }
 
 impl Fit {
-    /// Each step's cost; zero where it is not known.
-    pub(super) fn values(&self) -> Vec<f64> {
-        self.steps.iter().map(|step| step.map_or(0.0, |step| step.estimate.value)).collect()
-    }
-
     /// A step's mean memory as a share of that of all.
     pub(super) fn share(&self, index: usize, sums: &Sums) -> Option<f64> {
-        let values = self.values();
-        let of = |index: usize| values[index] * sums.in_flight[index];
-        let all: f64 = (0..values.len()).map(of).sum();
+        let of = |index: usize| self.means[index] * sums.in_flight[index];
+        let all: f64 = (0..self.means.len()).map(of).sum();
         (all > 0.0).then(|| of(index) / all)
     }
 }
@@ -66,25 +65,33 @@ pub(super) fn fit(sums: &Sums) -> Option<Fit> {
     let free = solve(&gram, &moment);
     let inverse = inverse(&gram);
     let deviations = deviations(sums, &gram, &moment);
+    let lags = lags(sums, &values);
     let steps = (0..size).map(|index| {
         let own = gram.at(index, index);
         if own <= 0.0 {
             return None;
         }
-        let stretches = stretches(sums, index);
-        let around = StudentsT::new(0.0, 1.0, (stretches - 1.0).max(1.0)).ok()?.inverse_cdf(0.975)
-            * deviations[index];
-        let (value, middle) = (values[index], free[index]);
-        let estimate = Estimate {
-            value,
-            low: (middle - around).clamp(0.0, value),
-            high: (middle + around).max(value),
-        };
+        let (stretches, lag) = (stretches(sums, index), lags[index]);
+        let estimate = estimate(values[index], free[index], deviations[index], stretches, lag)?;
         let inflation = inverse.at(index, index) * own;
         let partner = partner(&gram, index);
         Some(Fitted { estimate, inflation, partner, stretches })
     });
-    Some(Fit { steps: steps.collect() })
+    Some(Fit { steps: steps.collect(), means: values.clone() })
+}
+
+/// The cost by the means, and the interval around what it would be if it could be negative; both
+/// for the time in which a request holds memory.
+fn estimate(value: f64, free: f64, deviation: f64, stretches: f64, lag: Lag) -> Option<Estimate> {
+    let freedom = (stretches - 1.0).max(1.0);
+    let quantile = StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(0.975);
+    let of_lag = lag.deviation * value;
+    let around = (quantile * deviation).hypot(Z95 * of_lag);
+    Some(Estimate {
+        value: lag.factor * value,
+        low: lag.factor * (free - around).clamp(0.0, value),
+        high: lag.factor * (free + around).max(value),
+    })
 }
 
 /// The deviation of each step's cost: delete-a-group jackknife over stretches.

@@ -12,6 +12,8 @@ use crate::units::Bytes;
 const WAITING: usize = 256;
 /// Traffic has to be known for so much of a window of memory.
 const LEAST_COVERED: f64 = 0.98;
+/// So little of a window of traffic says nothing of its most in flight.
+const SLIVER: f64 = 0.1;
 /// A mean in flight above the most in flight by more than this share was handed over late: it is
 /// of a longer time.
 const LATE_SHARE: f64 = 0.1;
@@ -29,6 +31,7 @@ struct Memory {
     start: Moment,
     end: Moment,
     mean: Bytes,
+    top: Bytes,
 }
 
 #[derive(Debug)]
@@ -44,13 +47,13 @@ impl Pairs {
         &mut self,
         life: LifeId,
         (start, end): (Moment, Moment),
-        mean: Bytes,
+        (mean, top): (Bytes, Bytes),
         blocks: &mut Blocks,
     ) {
         if self.memory.len() == WAITING {
             self.memory.pop_front();
         }
-        self.memory.push_back(Memory { life, start, end, mean });
+        self.memory.push_back(Memory { life, start, end, mean, top });
         self.pair(false, blocks);
     }
 
@@ -103,6 +106,7 @@ fn row(memory: &Memory, flow: &VecDeque<Flow>) -> Option<Row> {
         start: memory.start,
         end: memory.end,
         bytes: memory.mean.as_f64(),
+        top: memory.top.as_f64(),
         steps: Vec::new(),
     };
     let mut covered = 0.0;
@@ -117,13 +121,18 @@ fn row(memory: &Memory, flow: &VecDeque<Flow>) -> Option<Row> {
         for step in window.steps.as_ref()? {
             let index = row.steps.iter().position(|mine| mine.step == step.step);
             let index = index.unwrap_or_else(|| {
-                row.steps.push(StepRow { step: step.step, in_flight: 0.0, ended: 0.0 });
+                let step = step.step;
+                row.steps.push(StepRow { step, in_flight: 0.0, most: 0.0, ended: 0.0 });
                 row.steps.len() - 1
             });
             let mine = &mut row.steps[index];
             let seconds = float(step.in_flight_us.unwrap_or(0)) / 1e6;
             mine.in_flight += share * seconds / length;
             mine.ended += share * f64::from(step.ended);
+            // Windows end a tick apart: a sliver of the next one is no part of this.
+            if share > SLIVER {
+                mine.most = mine.most.max(f64::from(step.in_flight_max));
+            }
         }
     }
     (length > 0.0 && covered >= LEAST_COVERED * length).then_some(row)

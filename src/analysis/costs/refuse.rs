@@ -67,7 +67,7 @@ pub(super) fn judge(
 
 /// Whether even by the upper end of its interval a step takes a small share of the memory.
 fn is_small(fit: &Fit, index: usize, sums: &Sums) -> bool {
-    let all: f64 = fit.values().iter().zip(&sums.in_flight).map(|(cost, sum)| cost * sum).sum();
+    let all: f64 = fit.means.iter().zip(&sums.in_flight).map(|(cost, sum)| cost * sum).sum();
     let most = fit.steps[index].map_or(0.0, |step| step.estimate.high) * sums.in_flight[index];
     most <= SMALL * all
 }
