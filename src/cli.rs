@@ -13,10 +13,12 @@ mod helper;
 mod init;
 mod load;
 mod load_text;
+mod machines;
 mod options;
 mod print;
 mod report;
 mod run;
+mod schema;
 mod serve;
 mod shell;
 mod signals;
@@ -56,6 +58,8 @@ enum Verb {
     Serve(options::Serve),
     /// Give a recording's data to other programs
     Export(options::Export),
+    /// Print the JSON Schema of scenarios, or of run.json
+    Schema(options::Schema),
     /// Write a scenario for the crate, the Dockerfile or the image here
     Init(options::Init),
     /// Say what this host can do, and how to let it do more
@@ -95,6 +99,7 @@ pub fn main() -> Exit {
         Verb::Compare(options) => compare::compare(&options),
         Verb::Serve(options) => serve::serve(&options),
         Verb::Export(options) => export::export(&options),
+        Verb::Schema(options) => schema::schema(&options),
         Verb::Init(options) => init::init(&options),
         Verb::Doctor(options) => doctor::doctor(&options),
         Verb::Clean(options) => clean::clean(&options),

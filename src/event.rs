@@ -11,6 +11,7 @@ mod answers;
 mod facts;
 mod life;
 mod memory;
+mod requests;
 mod spikes;
 mod ticks;
 mod traffic;
@@ -29,6 +30,7 @@ pub use memory::{
     Band, KernelBands, KernelParts, MemoryWindow, PeakMethod, SamplerReport, SamplingStart,
     SchedulingClass,
 };
+pub use requests::{Request, RequestBlock};
 pub use spikes::{Spike, SpikeBatch};
 pub use ticks::{Tick, TickBlock, UnpackError};
 pub use traffic::{
@@ -150,6 +152,8 @@ pub enum What {
     Users(UserWindow),
     /// No further startup trial follows.
     TrialsDone(TrialsDone),
+    /// Requests one by one, where they were to be kept.
+    Requests(RequestBlock),
 }
 
 impl What {

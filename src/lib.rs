@@ -44,8 +44,10 @@
 //! | [`analysis`] | pure functions over events: startup, phases, spikes, verdict, comparisons |
 //! | [`campaign`] | many runs: startup trials, the run as a whole |
 //! | [`draft`] | a first scenario for a crate, a Dockerfile or an image, guessed from its text |
-//! | [`live`] | what a person sees while a run goes on |
-//! | [`report`] | `run.json`, SVG, summary: renderers of one model |
+//! | [`metrics`] | numbers with a name and a unit, and their forms: Prometheus, OTLP |
+//! | [`live`] | what a person or a scraper sees while a run goes on |
+//! | [`report`] | `run.json`, SVG, summary, `JUnit`: renderers of one model |
+//! | [`export`] | a recording's data as tables: CSV, Parquet, line protocol |
 //! | [`cli`] | one file a verb, exit codes, errors with help |
 //!
 //! `runtime`, `sample` and `load` never name each other: what one needs of another passes through
@@ -70,11 +72,13 @@ pub mod cli;
 pub mod clock;
 pub mod draft;
 pub mod event;
+pub mod export;
 pub mod helper;
 pub mod judge;
 pub mod live;
 pub mod load;
 pub mod logs;
+pub mod metrics;
 pub mod plan;
 pub mod record;
 pub mod report;

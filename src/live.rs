@@ -7,6 +7,8 @@
 //!
 //! [`LivePage`] serves the report as it stands to a browser of this machine.
 
+mod endpoint;
+mod gauges;
 mod history;
 mod lines;
 mod page;
@@ -22,6 +24,8 @@ use crate::plan::Outline;
 use lines::Lines;
 use screen::Screen;
 
+pub use endpoint::{Scraped, serve};
+pub use gauges::Gauges;
 pub use page::{LivePage, LiveReport, MakeReport};
 
 /// Shows a run's progress.

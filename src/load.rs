@@ -31,6 +31,7 @@ mod exchange;
 mod feed;
 mod incoming;
 mod iterations;
+mod kept;
 mod line;
 mod pace;
 mod payload;

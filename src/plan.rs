@@ -26,7 +26,7 @@ pub use target::{
     SamplingPlan, StartupPlan, StopPlan, TargetLimits, TargetPlan, TargetSource,
 };
 pub use traffic::{
-    Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, Piece, RateStage,
+    Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, Piece, RateStage, Samples,
     ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, TrafficPlan, UserStage,
 };
 pub use watch::{WATCH_PHASE, WatchPlan};

@@ -3,7 +3,7 @@
 //! A renderer makes one text and reads nothing else, so that every table and picture shows the
 //! same numbers. Names that came from a scenario or a target are shown as text, whatever they
 //! hold: control characters are replaced, and what a format gives a meaning to is escaped.
-//! [`write_all`] is the only function here that touches the disk.
+//! [`write_all`] and [`write_text`] are the only functions here that touch the disk.
 
 mod compare;
 mod compare_json;
@@ -14,6 +14,7 @@ mod custom;
 mod draw;
 mod error;
 mod failures;
+mod github;
 mod growth;
 mod json;
 mod json_concurrency;
@@ -24,11 +25,14 @@ mod json_spikes;
 mod json_startup;
 mod json_target;
 mod json_traffic;
+mod junit;
 mod latency_log;
 mod manifest;
 mod markdown;
+mod metrics;
 mod panels;
 mod scale;
+mod schema;
 mod sizing;
 mod sizing_svg;
 mod snippets;
@@ -44,10 +48,14 @@ pub use compare::{ComparisonMarkdown, ComparisonText};
 pub use compare_json::comparison_json;
 pub use concurrency::ConcurrencySvg;
 pub use error::Error;
+pub use github::{annotations, step_summary};
 pub use json::RunJson;
+pub use junit::Junit;
 pub use latency_log::write_latency_log;
 pub use manifest::{ManifestError, diff, patched};
 pub use markdown::Markdown;
+pub use metrics::{families, resource};
+pub use schema::run_schema;
 pub use sizing_svg::SizingSvg;
 pub use snippets::Snippet;
 pub use startup::StartupSvg;

@@ -40,14 +40,16 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("draft", &[]),
-    ("live", &["units", "clock", "event", "plan", "judge"]),
-    ("report", &["units", "clock", "event", "plan", "analysis"]),
+    ("metrics", &[]),
+    ("live", &["units", "clock", "event", "plan", "judge", "metrics"]),
+    ("report", &["units", "clock", "event", "plan", "analysis", "metrics"]),
+    ("export", &["units", "clock", "event", "plan", "record", "judge"]),
     (
         "cli",
         &[
             "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",
-            "helper", "record", "judge", "session", "analysis", "campaign", "draft", "live",
-            "report",
+            "helper", "record", "judge", "session", "analysis", "campaign", "draft", "metrics",
+            "live", "report", "export",
         ],
     ),
 ];

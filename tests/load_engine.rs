@@ -17,8 +17,8 @@ use highwater::event::{
 use highwater::load::{Endpoint, Engine, Job};
 use highwater::plan::{
     Arrivals, Body, Burst, BurstForm, Check, Constants, Iterations, LoadModel, LoadPlan, OpenLoad,
-    PhasePlan, RateStage, Reply, ScenarioChoice, ScenarioPlan, Shape, SizePoints, StepPlan, Test,
-    Think, TrafficPlan, Transfer, UserStage, Wanted,
+    PhasePlan, RateStage, Reply, Samples, ScenarioChoice, ScenarioPlan, Shape, SizePoints,
+    StepPlan, Test, Think, TrafficPlan, Transfer, UserStage, Wanted,
 };
 use highwater::units::{Bytes, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -169,6 +169,7 @@ fn traffic(steps: Vec<StepPlan>) -> TrafficPlan {
         max_in_flight: 1000,
         scenarios: vec![scenario(steps)],
         constants: Constants::default(),
+        samples: Samples::None,
     }
 }
 

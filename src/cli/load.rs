@@ -17,7 +17,7 @@ use url::Url;
 use super::load_text::Account;
 use super::options::{ArrivalsChoice, Load};
 use super::print::print_all;
-use super::report::{exit_of, print_json, write_reports};
+use super::report::{exit_of, give, print_json, write_reports};
 use super::run::{KEPT, allow_connections, supervise, tokio_runtime};
 use super::signals::Signals;
 use super::{Exit, Fault};
@@ -51,6 +51,7 @@ const BODY_BYTES_MAX: u64 = 256 << 20;
 
 /// `highwater load URL`
 pub(super) fn load(options: &Load) -> Result<Exit, Fault> {
+    options.output.machines.check()?;
     let url = parse_url(&options.url)?;
     let plan = plan(options, &url)?;
     allow_connections(std::slice::from_ref(&plan.phase))?;
@@ -73,6 +74,7 @@ pub(super) fn load(options: &Load) -> Result<Exit, Fault> {
         }
         print_all(text.trim_end())?;
     }
+    give(&findings, &options.output)?;
     Ok(exit_of(&findings, &options.output))
 }
 
@@ -200,6 +202,7 @@ fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
                 ..ScenarioPlan::default()
             }],
             constants: Constants::default(),
+            samples: options.samples.unwrap_or_default(),
         },
         phase: PhasePlan {
             name: LOAD_PHASE.to_owned(),

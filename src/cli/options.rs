@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 pub(super) use compare::{Against, Compare};
 
+use super::machines::ForMachines;
+use crate::plan::Samples;
 use crate::runtime::{Choice, Via};
 
 /// Where the target runs.
@@ -108,6 +110,9 @@ pub(super) struct Common {
     /// Change a key of the scenario, such as phase.soak.for=10m
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+    /// Serve /metrics on this port of 127.0.0.1 while the run goes on; 0 is any
+    #[arg(long, value_name = "PORT")]
+    pub(super) metrics_port: Option<u16>,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -130,6 +135,8 @@ pub(super) struct Output {
     /// From which verdict on the exit code is not 0
     #[arg(long, value_enum, default_value_t, env = "HIGHWATER_FAIL_ON")]
     pub(super) fail_on: FailOn,
+    #[command(flatten)]
+    pub(super) machines: ForMachines,
 }
 
 /// `highwater run`
@@ -158,6 +165,9 @@ pub(super) struct Run {
     /// Afterwards, replay the greatest spike's first suspect alone, and say whether it was it
     #[arg(long)]
     pub(super) confirm: bool,
+    /// Record requests one by one: so many of each second, or all
+    #[arg(long, value_name = "N/s|all")]
+    pub(super) samples: Option<Samples>,
     #[command(flatten)]
     pub(super) against: Against,
     #[command(flatten)]
@@ -322,6 +332,9 @@ pub(super) struct Load {
     /// Keep the run's directory, with its recording and reports
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// Record requests one by one: so many of each second, or all
+    #[arg(long, value_name = "N/s|all", requires = "out")]
+    pub(super) samples: Option<Samples>,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -352,18 +365,35 @@ fn seconds_or_time(text: &str) -> Result<std::time::Duration, String> {
 pub(super) struct Export {
     /// The run's directory
     pub(super) directory: PathBuf,
-    /// What to write: hlog, the interval histograms of latencies and durations
-    #[arg(long, value_enum)]
+    /// What it is written as
+    #[arg(long, value_enum, default_value_t)]
     pub(super) format: ExportFormat,
+    /// Raw ticks instead of windows of memory: all, where the run had --raw, else those of startup
+    /// and around spikes
+    #[arg(long, conflicts_with_all = ["traffic", "samples"])]
+    pub(super) raw: bool,
+    /// Traffic by second, phase and step, instead of windows of memory
+    #[arg(long, conflicts_with = "samples")]
+    pub(super) traffic: bool,
+    /// Requests one by one, as far as the run's --samples kept them
+    #[arg(long)]
+    pub(super) samples: bool,
     /// Where to [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
 }
 
 /// What a recording's data is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum ExportFormat {
-    /// An `HdrHistogram` log.
+    /// CSV, with a header line.
+    #[default]
+    Csv,
+    /// Parquet.
+    Parquet,
+    /// `InfluxDB`'s line protocol.
+    Influx,
+    /// An `HdrHistogram` log: latencies and durations by second, phase and step.
     Hlog,
 }
 
@@ -407,6 +437,9 @@ pub(super) struct Watch {
     /// The run's directory [default: reports/<name>-<UTC time>]
     #[arg(long, value_name = "DIR", env = "HIGHWATER_OUT")]
     pub(super) out: Option<PathBuf>,
+    /// Serve /metrics on this port of 127.0.0.1 while the watch goes on; 0 is any
+    #[arg(long, value_name = "PORT")]
+    pub(super) metrics_port: Option<u16>,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -430,6 +463,14 @@ pub(super) struct Serve {
     /// The port on 127.0.0.1; 0: any that is free
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(super) port: u16,
+}
+
+/// `highwater schema`
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// The schema of run.json, rather than that of scenarios
+    #[arg(long)]
+    pub(super) run: bool,
 }
 
 /// `highwater doctor`

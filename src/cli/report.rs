@@ -14,6 +14,7 @@ use crate::report::{self, Renderer, RunJson, Summary};
 
 /// `highwater report DIR`
 pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
+    options.output.machines.check()?;
     if Search::is_in(&options.directory) {
         return super::size::report_again(&options.directory, &options.output);
     }
@@ -50,7 +51,13 @@ pub(super) fn print_rendered(
         let summary = Summary { color, directory: Some(directory) };
         print_all(summary.render(findings).trim_end())?;
     }
+    give(findings, output)?;
     Ok(exit_of(findings, output))
+}
+
+/// Gives the findings to the programs that were named, after what was printed.
+pub(super) fn give(findings: &Findings, output: &Output) -> Result<(), Fault> {
+    output.machines.give(findings, output.fail_on == FailOn::Warn)
 }
 
 /// Analyses a run's recording and writes its reports.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::baseline::{Held, held};
+use super::machines::Watchers;
 use super::options::{Common, Output, ProgressChoice, Quick, Run, Startup};
 use super::print::note;
 use super::report::{CONFIRM, analyse, render};
@@ -46,7 +47,8 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
         Some(quick) => quick_plan(quick, options).map_err(|faults| faulty(&faults))?,
         None => load(options.file.as_deref(), &overrides)?,
     };
-    let plan = allowing(plan, &options.common);
+    let mut plan = allowing(plan, &options.common);
+    plan.traffic.samples = options.samples.unwrap_or_default();
     let way = Extent { startup_only: false, confirm: options.confirm, deadline: options.deadline };
     execute(plan, &options.common, way, held)
 }
@@ -136,6 +138,7 @@ fn execute(
     extent: Extent,
     held: Option<Held<'_>>,
 ) -> Result<Exit, Fault> {
+    common.output.machines.check()?;
     let Extent { startup_only, confirm, deadline } = extent;
     let (began, again) = (Instant::now(), confirm.then(|| plan.clone()));
     let place = common.out.clone().unwrap_or_else(|| default_directory(&plan.name));
@@ -263,7 +266,8 @@ async fn record_run(
     tell_page(page, progress.as_ref());
     let work = {
         let (runtime, progress) = (runtime.clone(), progress.clone());
-        let context = Context { run_id, way, notes, directory, stop, startup_only };
+        let metrics_port = common.metrics_port;
+        let context = Context { run_id, way, notes, directory, stop, startup_only, metrics_port };
         tokio::spawn(Box::pin(work(plan, runtime, progress, context)))
     };
     let done = supervise(work, signals, &handle, deadline, progress.as_ref(), KEPT).await;
@@ -318,6 +322,7 @@ struct Context {
     directory: RunDirectory,
     stop: StopSignal,
     startup_only: bool,
+    metrics_port: Option<u16>,
 }
 
 async fn work(
@@ -345,6 +350,9 @@ async fn work(
         }
     };
     let shown = progress.clone();
+    // The run begins when there is something to start.
+    let clock = Clock::start();
+    let watchers = Watchers::serve(context.metrics_port, &plan.outline(), clock.anchor()).await?;
     let job = Job {
         plan: Arc::new(plan),
         runtime,
@@ -353,10 +361,10 @@ async fn work(
         built,
         run_id: context.run_id,
         directory: context.directory,
-        // The run begins when there is something to start.
-        clock: Clock::start(),
+        clock,
         stop: context.stop,
         observer: Box::new(move |event| {
+            watchers.take(event);
             if let Some(progress) = &shown {
                 progress.lock().expect("progress never panics").take(event);
             }

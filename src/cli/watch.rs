@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::machines::Watchers;
 use super::options::Watch;
 use super::report::render;
 use super::run::{self, SharedProgress};
@@ -35,6 +36,7 @@ pub(super) fn watch(options: &Watch) -> Result<Exit, Fault> {
                     all containers with `--all`, or those with `--label KEY=VALUE`";
         return Err(Fault::plain(Exit::BadUse, text, help));
     }
+    options.output.machines.check()?;
     let rules = rules(&options.threshold)?;
     let wanted =
         Wanted { names: options.what.clone(), all: options.all, labels: labels(&options.label)? };
@@ -88,6 +90,7 @@ async fn record(job: Job, options: &Watch, page: Option<&str>) -> Result<Finish,
         outline: job.plan.outline(),
         facts: facts(&run_id, &way, &job.attacher, &job.targets),
     };
+    let watchers = Watchers::serve(options.metrics_port, &header.outline, header.anchor).await?;
     let recorder = Recorder::create(&job.directory, &header, &job.plan.budget)?;
     let watch = session::Watch::new(WatchParts {
         way,
@@ -98,7 +101,7 @@ async fn record(job: Job, options: &Watch, page: Option<&str>) -> Result<Finish,
         clock,
         recorder,
         stop,
-        observer: observer(progress.clone()),
+        observer: observer(progress.clone(), watchers),
     });
     let work =
         tokio::spawn(async move { watch.run().await.map_err(|error| run::session_fault(&error)) });
@@ -131,8 +134,9 @@ async fn find_way(run_id: &str, budget: &Budget) -> (Option<Runtime>, Way) {
     }
 }
 
-fn observer(progress: Option<SharedProgress>) -> session::Observer {
+fn observer(progress: Option<SharedProgress>, watchers: Watchers) -> session::Observer {
     Box::new(move |event| {
+        watchers.take(event);
         if let Some(progress) = &progress {
             progress.lock().expect("progress never panics").take(event);
         }

@@ -1,5 +1,6 @@
 //! What is known of a run beside its events: where it ran, and what was run.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::life::LifeId;
@@ -30,7 +31,7 @@ pub struct RunFacts {
 }
 
 /// Whether a release build was run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReleaseBuild {
     /// Surely.
@@ -43,7 +44,7 @@ pub enum ReleaseBuild {
 }
 
 /// The machine that a run took place on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct HostFacts {
     /// The kernel's release.
     pub kernel: String,

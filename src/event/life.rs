@@ -1,5 +1,6 @@
 //! The lives of containers: their start, their end, and kills.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::Limit;
@@ -47,7 +48,9 @@ pub struct Exit {
 }
 
 /// Where the knowledge of an OOM kill comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
     /// The kill counter: v2 `memory.events`, v1 `memory.oom_control`.

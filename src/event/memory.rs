@@ -1,5 +1,6 @@
 //! What the sampler saw: windows of memory, and its account of itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::life::LifeId;
@@ -77,7 +78,7 @@ impl PeakMethod {
 }
 
 /// The scheduling class that the sampler's thread was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SchedulingClass {
     /// `SCHED_FIFO`: runs before every normal thread.

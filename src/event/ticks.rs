@@ -51,10 +51,17 @@ const PAGE: u64 = 4096;
 
 /// Why a block can't be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a block of raw ticks is damaged: it ends or overflows after {read} of {count} ticks")]
+#[error("a packed block is damaged: it ends or overflows after {read} of {count} rows")]
 pub struct UnpackError {
     read: u32,
     count: u32,
+}
+
+impl UnpackError {
+    /// After so many of so many rows.
+    pub(super) const fn new(read: u32, count: u32) -> Self {
+        Self { read, count }
+    }
 }
 
 impl TickBlock {
@@ -160,15 +167,15 @@ impl Columns {
     }
 }
 
-const fn zigzag(value: i64) -> u64 {
+pub(super) const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-const fn unzigzag(value: u64) -> i64 {
+pub(super) const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
-fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(u8::try_from(value & 0x7f).expect("seven bits") | 0x80);
         value >>= 7;
@@ -176,7 +183,7 @@ fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(u8::try_from(value).expect("what is left fits in seven bits"));
 }
 
-fn read_varint(rest: &mut &[u8]) -> Option<u64> {
+pub(super) fn read_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let (&byte, tail) = rest.split_first()?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answers::StatusWindow;
@@ -244,7 +245,7 @@ impl MetricSums {
 }
 
 /// How requests reach the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GeneratorPath {
     /// Inside the container's network namespace: nothing stands between.

@@ -8,10 +8,11 @@ use tokio::sync::mpsc::Sender;
 
 use crate::clock::{Clock, Moment, nanos};
 use crate::event::{
-    Counts, Event, FlowWindow, GeneratorPath, GeneratorReport, IterationWindow, TrafficWindow,
-    UserWindow, What,
+    Counts, Event, FlowWindow, GeneratorPath, GeneratorReport, IterationWindow, RequestBlock,
+    TrafficWindow, UserWindow, What,
 };
 use crate::load::iterations::Users;
+use crate::load::kept::Kept;
 use crate::load::tally::{Flow, Key, StepTally, Tallies};
 
 /// Windows that may wait for a worker that is behind. Its counts then go into a later one.
@@ -27,6 +28,8 @@ pub(super) struct Handover {
     pub(super) window: u64,
     pub(super) flow: Flow,
     pub(super) tallies: Tallies,
+    /// Requests that were kept one by one.
+    pub(super) kept: Kept,
     /// Set in a worker's last one.
     pub(super) account: Option<Account>,
 }
@@ -37,6 +40,7 @@ impl Handover {
         self.window = later.window;
         self.flow.follow(&later.flow);
         self.account = later.account;
+        self.kept.add(later.kept);
         let mut emptied = Vec::new();
         for (key, mut tally) in later.tallies {
             match self.tallies.iter_mut().find(|(mine, _)| *mine == key) {
@@ -77,6 +81,7 @@ pub(super) struct Collector {
 struct Merged {
     flow: Flow,
     tallies: BTreeMap<Key, StepTally>,
+    kept: Kept,
 }
 
 /// The windows not yet sent, from the number `first` on.
@@ -145,6 +150,7 @@ impl Collector {
         if last >= USERS_EVERY {
             self.send_users(pending);
         }
+        self.send_kept(at, merged.kept);
         if merged.tallies.is_empty() {
             return;
         }
@@ -154,6 +160,15 @@ impl Collector {
             for what in told(start, key, tally).into_iter().flatten() {
                 let _ = self.events.blocking_send(Event { at, what });
             }
+        }
+    }
+
+    /// Sends requests that were kept, in the order in which they ended.
+    fn send_kept(&self, at: Moment, mut kept: Kept) {
+        if !kept.requests.is_empty() {
+            kept.requests.sort_unstable_by_key(|request| request.ended);
+            let what = What::Requests(RequestBlock::pack(&kept.requests, kept.of));
+            let _ = self.events.blocking_send(Event { at, what });
         }
     }
 
@@ -247,6 +262,7 @@ impl Pending {
         }
         let merged = &mut self.windows[index];
         merged.flow.beside(&handover.flow);
+        merged.kept.add(std::mem::take(&mut handover.kept));
         let mut tallies = std::mem::take(&mut handover.tallies);
         for (key, tally) in &mut tallies {
             merged.tallies.entry(*key).or_default().add(tally);

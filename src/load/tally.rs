@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::clock::Moment;
-use crate::event::{Counts, ErrorKind, Histogram, MetricSums, Status, StepFlow};
+use crate::event::{Counts, ErrorKind, Histogram, MetricSums, Request, Status, StepFlow};
 use crate::load::iterations::{Iterations, Present, Users};
+use crate::load::kept::{Keeper, Kept};
 use crate::load::reply::Checked;
 use crate::load::socket::Wire;
 use crate::load::statuses::Statuses;
@@ -170,6 +171,22 @@ pub(super) struct End {
 }
 
 impl End {
+    /// The request as it is kept.
+    fn request(&self, key: Key) -> Request {
+        Request {
+            phase: key.phase,
+            step: key.step,
+            due: self.due,
+            sent: self.sent,
+            first_byte: self.first_byte,
+            ended: self.ended,
+            status: self.status,
+            error: self.error,
+            sent_bytes: self.written,
+            received_bytes: self.read,
+        }
+    }
+
     /// Sorts the request by its answer.
     fn record(&self, statuses: &mut Statuses) {
         let status = self.status.map_or(Status::None, Status::Code);
@@ -211,10 +228,11 @@ pub(super) struct Tally {
     wire: Rc<Wire>,
     written: u64,
     read: u64,
+    keeper: Keeper,
 }
 
 impl Tally {
-    pub(super) fn new(phases: usize, steps: usize, wire: Rc<Wire>) -> Self {
+    pub(super) fn new(phases: usize, steps: usize, wire: Rc<Wire>, keeper: Keeper) -> Self {
         let live = (0..steps).map(|step| {
             let step = u16::try_from(step).expect("steps are counted by u16");
             Live { flow: no_flow(step), turned_ns: 0 }
@@ -230,6 +248,7 @@ impl Tally {
             wire,
             written: 0,
             read: 0,
+            keeper,
         }
     }
 
@@ -339,6 +358,7 @@ impl Tally {
         if let (Some(due), Some(sent)) = (end.due, end.sent) {
             step.lateness_us.record(micros(due, sent));
         }
+        self.keeper.take(end.request(key));
         self.counts.ended += 1;
         self.counts.failed += u64::from(end.error.is_some());
         self.counts.checks_passed += u64::from(end.checked.passed);
@@ -387,6 +407,11 @@ impl Tally {
         taken.collect()
     }
 
+    /// The requests that were kept since the last time.
+    pub(super) fn cut_kept(&mut self) -> Kept {
+        self.keeper.cut()
+    }
+
     /// Takes emptied tallies back for later.
     pub(super) fn reuse(&mut self, tallies: Tallies) {
         self.spare.extend(tallies.into_iter().map(|(_, tally)| tally));
@@ -409,7 +434,8 @@ mod tests {
     const KEY: Key = Key { phase: 1, step: 2 };
 
     fn tally() -> Tally {
-        Tally::new(2, 3, Rc::new(Wire::default()))
+        let keeper = Keeper::new(crate::plan::Samples::None, 1, 0, 1);
+        Tally::new(2, 3, Rc::new(Wire::default()), keeper)
     }
 
     fn end(error: Option<ErrorKind>) -> End {

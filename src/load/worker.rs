@@ -20,6 +20,7 @@ use crate::load::collect::{Account, Handover};
 use crate::load::deadline::Deadlines;
 use crate::load::drive::{Gate, Load, drive_open, drive_replay, set_up};
 use crate::load::exchange::Shop;
+use crate::load::kept::{Keeper, Kept};
 use crate::load::line::Line;
 use crate::load::pace::Pacer;
 use crate::load::socket::Wire;
@@ -72,6 +73,14 @@ pub(super) struct Setup {
     /// What the setups have captured, by scenario: the first worker's to find out, before any
     /// phase begins.
     pub(super) shared: Arc<OnceLock<Vec<Shared>>>,
+}
+
+impl Setup {
+    /// Keeps what this worker is to keep of its requests.
+    fn keeper(&self) -> Keeper {
+        let traffic = &self.traffic;
+        Keeper::new(traffic.samples, traffic.seed, self.worker, self.workers)
+    }
 }
 
 struct Worker {
@@ -152,6 +161,7 @@ impl Worker {
                 setup.phases.len(),
                 scenarios.steps(),
                 Rc::clone(&wire),
+                setup.keeper(),
             )),
             scenarios,
             wire,
@@ -191,7 +201,8 @@ impl Worker {
         };
         let (wire, steps) = (Rc::clone(&self.shop.wire), self.shop.scenarios.steps());
         wire.forget();
-        self.shop.tally.replace(Tally::new(self.setup.phases.len(), steps, wire));
+        let keeper = self.setup.keeper();
+        self.shop.tally.replace(Tally::new(self.setup.phases.len(), steps, wire, keeper));
         // Nobody else sets it.
         let _ = self.setup.shared.set(captured);
         Ok(())
@@ -377,6 +388,7 @@ impl Worker {
             window,
             flow: tally.cut_flow(now),
             tallies,
+            kept: if with_tallies { tally.cut_kept() } else { Kept::default() },
             account: None,
         };
         let whole = match self.kept.take() {

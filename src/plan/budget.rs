@@ -22,6 +22,8 @@ pub struct Budget {
     pub commit_events: u32,
     /// Packed raw ticks around spikes, beyond which no more are recorded.
     pub raw_ticks: Bytes,
+    /// Packed requests that were to be kept one by one, beyond which no more are recorded.
+    pub requests: Bytes,
 }
 
 impl Default for Budget {
@@ -34,6 +36,7 @@ impl Default for Budget {
             commit_every: Duration::from_millis(500),
             commit_events: 1024,
             raw_ticks: Bytes::from_mib(64),
+            requests: Bytes::from_mib(256),
         }
     }
 }

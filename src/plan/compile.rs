@@ -7,9 +7,9 @@ use super::steps::step_plan;
 use super::{
     Budget, Burst, BurstForm, CargoBuild, CycleOutline, EnvVar, KubernetesPlan, LimitsOutline,
     LoadModel, LoadPlan, Metric, OnOom, OpenLoad, Outline, PaceOutline, PhaseOutline, PhasePlan,
-    Plan, RateStage, ReadyCheck, ReadyPlan, Rule, SamplingPlan, ScenarioChoice, ScenarioPlan,
-    StartupPlan, StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan, TargetSource,
-    TrafficPlan, UserStage,
+    Plan, RateStage, ReadyCheck, ReadyPlan, Rule, Samples, SamplingPlan, ScenarioChoice,
+    ScenarioPlan, StartupPlan, StepOutline, StepPlan, StopPlan, Tag, TargetLimits, TargetPlan,
+    TargetSource, TrafficPlan, UserStage,
 };
 use crate::scenario::{self, Fault, Faults, Overrides, RuleCheck, RuleFacts, Scenario, Words};
 use crate::units::Limit;
@@ -56,6 +56,7 @@ impl Plan {
                 max_in_flight: scenario.traffic.max_in_flight,
                 scenarios,
                 constants: scenario.constants.clone(),
+                samples: Samples::default(),
             },
             phases: scenario.phases.iter().map(phase).collect(),
             rules,

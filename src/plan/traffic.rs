@@ -27,6 +27,58 @@ pub struct TrafficPlan {
     pub scenarios: Vec<ScenarioPlan>,
     /// What templates are given of the harness's surroundings. May hold secrets.
     pub constants: Constants,
+    /// Which requests are recorded one by one.
+    #[serde(default)]
+    pub samples: Samples,
+}
+
+/// Which requests are recorded one by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Samples {
+    /// None: windows and histograms are all that is kept.
+    #[default]
+    None,
+    /// So many of each second, by chance.
+    PerSecond(u32),
+    /// All of them, up to [`Samples::MAX_PER_SECOND`].
+    All,
+}
+
+impl Samples {
+    /// The most that are kept of a second.
+    pub const MAX_PER_SECOND: u32 = 100_000;
+
+    /// The most that each of so many workers keeps of a second.
+    #[must_use]
+    pub fn of_each(self, workers: u32) -> usize {
+        let all = match self {
+            Self::None => 0,
+            Self::PerSecond(number) => number.min(Self::MAX_PER_SECOND),
+            Self::All => Self::MAX_PER_SECOND,
+        };
+        all.div_ceil(workers.max(1)) as usize
+    }
+}
+
+impl std::str::FromStr for Samples {
+    type Err = String;
+
+    /// `all`, or `200/s`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "all" {
+            return Ok(Self::All);
+        }
+        let number = text.trim().strip_suffix("/s").unwrap_or(text).trim().parse::<u32>();
+        match number {
+            Ok(number) if (1..=Self::MAX_PER_SECOND).contains(&number) => {
+                Ok(Self::PerSecond(number))
+            }
+            _ => Err(format!(
+                "write `all`, or a number a second such as `200/s`, up to {}/s",
+                Self::MAX_PER_SECOND
+            )),
+        }
+    }
 }
 
 /// What one user or one arrival does: steps, one after another.

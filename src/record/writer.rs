@@ -9,8 +9,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
 use super::store::{self, Batch};
 use super::{Error, Header, RunDirectory};
-use crate::event::Event;
+use crate::event::{Event, RequestBlock, What};
 use crate::plan::Budget;
+use crate::units::Bytes;
 
 /// Batches are committed often, so that little is lost, and small ones deflate badly: so often, or
 /// after so many events, those since the last time are packed into one.
@@ -49,6 +50,7 @@ impl Recorder {
             unpacked: Batch::default(),
             first_unpacked: None,
             packed: Instant::now(),
+            requests_left: budget.requests,
         };
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
@@ -95,6 +97,8 @@ struct Writer {
     unpacked: Batch,
     first_unpacked: Option<i64>,
     packed: Instant,
+    /// How much more of requests one by one may be recorded.
+    requests_left: Bytes,
 }
 
 impl Writer {
@@ -103,7 +107,7 @@ impl Writer {
         let mut committed = Instant::now();
         loop {
             match queue.try_recv() {
-                Ok(event) => batch.push(&event),
+                Ok(event) => self.push(&mut batch, event),
                 Err(TryRecvError::Empty) => std::thread::sleep(IDLE),
                 Err(TryRecvError::Disconnected) => break,
             }
@@ -120,6 +124,34 @@ impl Writer {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
             done => done.map_err(|source| self.refused(source)),
         }
+    }
+
+    /// Takes an event; requests one by one only as far as there is room for them.
+    fn push(&mut self, batch: &mut Batch, event: Event) {
+        let event = match event {
+            Event { at, what: What::Requests(block) } => match self.requests(block) {
+                Some(what) => Event { at, what },
+                None => return,
+            },
+            other => other,
+        };
+        batch.push(&event);
+    }
+
+    /// What is recorded of requests: the first ones beyond the bound are told of, and no more.
+    fn requests(&mut self, block: RequestBlock) -> Option<What> {
+        if self.requests_left == Bytes::ZERO {
+            return None;
+        }
+        let size = Bytes::new(block.packed_len() as u64);
+        if size < self.requests_left {
+            self.requests_left = Bytes::new(self.requests_left.get() - size.get());
+            return Some(What::Requests(block));
+        }
+        self.requests_left = Bytes::ZERO;
+        let text = "the recording has no room for more requests one by one: `--samples` with fewer \
+                    a second would reach further";
+        Some(What::Note { text: text.to_owned() })
     }
 
     fn commit(&mut self, batch: &mut Batch) -> Result<(), Error> {
@@ -222,6 +254,36 @@ mod tests {
         recorder.finish().unwrap();
         drop(reader);
         assert_eq!(Recording::open(&directory).unwrap().events().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn requests_one_by_one_have_a_bound_that_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::create(dir.path()).unwrap();
+        let request = crate::event::Request {
+            phase: 0,
+            step: 0,
+            due: None,
+            sent: None,
+            first_byte: None,
+            ended: Moment::START,
+            status: None,
+            error: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+        };
+        let block = RequestBlock::pack(&[request; 10], 10);
+        let room = Bytes::new(2 * block.packed_len() as u64 + 1);
+        let budget = Budget { requests: room, ..Budget::default() };
+        let recorder = Recorder::create(&directory, &fixtures::header(), &budget).unwrap();
+        for n in 0..6 {
+            let what = What::Requests(block.clone());
+            recorder.record(Event { at: Moment::from_millis(n), what }).await.unwrap();
+        }
+        recorder.finish().unwrap();
+        let recording = Recording::open(&directory).unwrap();
+        let kept: Vec<What> = recording.events().map(|event| event.unwrap().what).collect();
+        assert!(matches!(&kept[..], [What::Requests(_), What::Requests(_), What::Note { .. }]));
     }
 
     #[tokio::test]

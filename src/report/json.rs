@@ -1,5 +1,6 @@
 //! `run.json`, schema 1: its keys are a contract and grow only by addition.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json_concurrency::{ConcurrencyRow, FailingRow, concurrency, failing};
@@ -35,13 +36,26 @@ impl Renderer for RunJson {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// The result of one run of Highwater. Times are milliseconds since the run started, sizes bytes,
+/// unless a key says otherwise. A part that a run did not do, and what was not measured, is null.
+/// Keys are only ever added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "run.json")]
+pub(super) struct Document<'a> {
+    /// The version of these keys.
+    #[schemars(extend("const" = 1))]
     schema: u32,
+    /// The scenario's name.
     name: &'a str,
+    /// When the run started, as RFC 3339 in UTC.
+    #[schemars(extend("format" = "date-time"))]
     started_at: String,
+    /// The version of Highwater.
     highwater: &'a str,
+    /// What it all comes to.
+    #[schemars(extend("enum" = ["pass", "warn", "fail", "untrusted", "error", "interrupted"]))]
     verdict: &'static str,
+    /// The exit code that goes with it, without `--fail-on warn`.
     exit_code: u8,
     reasons: Vec<ReasonRow<'a>>,
     target: TargetRow<'a>,
@@ -68,16 +82,17 @@ struct Document<'a> {
     watched: Option<Vec<WatchedRow<'a>>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ReasonRow<'a> {
     id: &'static str,
+    #[schemars(extend("enum" = ["fail", "warn", "info"]))]
     level: &'static str,
     text: &'a str,
     at_ms: Option<f64>,
     next: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TargetRow<'a> {
     runtime: &'a str,
     image: Option<&'a str>,
@@ -88,7 +103,7 @@ struct TargetRow<'a> {
     allocator_evidence: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PhaseRow<'a> {
     name: &'a str,
     start_ms: f64,
@@ -102,7 +117,7 @@ struct PhaseRow<'a> {
     failure_patterns: Vec<FailingRow<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[expect(clippy::struct_field_names, reason = "the names are a contract")]
 struct PhaseMemoryRow {
     peak_bytes: u64,
@@ -113,7 +128,7 @@ struct PhaseMemoryRow {
     end_bytes: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct MemoryRow {
     peak_bytes: u64,
     rss_peak_bytes: u64,
@@ -128,7 +143,7 @@ struct MemoryRow {
 }
 
 /// What memory was made of; parts that the kernel does not tell apart are null.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CompositionRow {
     at_ms: f64,
     anon_bytes: u64,
@@ -160,7 +175,7 @@ fn composition(row: &Composition) -> CompositionRow {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SpikeRow<'a> {
     at_ms: f64,
     phase: Option<&'a str>,
@@ -174,7 +189,7 @@ struct SpikeRow<'a> {
     confirmed: Option<ConfirmedRow<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LifeRow {
     start_ms: f64,
     ready_ms: Option<f64>,
@@ -185,7 +200,7 @@ struct LifeRow {
     oom_kills: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SamplerRow<'a> {
     tick_us: f64,
     ticks: u64,
@@ -197,7 +212,7 @@ struct SamplerRow<'a> {
     cpu_percent: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct GeneratorRow {
     cpu_percent: Option<f64>,
     rss_peak_bytes: u64,
@@ -205,7 +220,7 @@ struct GeneratorRow {
     path: GeneratorPath,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ThresholdRow<'a> {
     metric: &'a str,
     rule: &'a str,
@@ -214,9 +229,10 @@ struct ThresholdRow<'a> {
     at_ms: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CheckRow<'a> {
     question: &'static str,
+    #[schemars(extend("enum" = ["yes", "no", "unknown"]))]
     answer: &'static str,
     evidence: &'a str,
 }

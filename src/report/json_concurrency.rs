@@ -1,5 +1,6 @@
 //! The part of `run.json` about what more load did.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{number, places};
@@ -8,7 +9,7 @@ use crate::analysis::{
 };
 
 /// What more load did; see [`Concurrency`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ConcurrencyRow<'a> {
     /// The phase; null where several were compared.
     phase: Option<&'a str>,
@@ -35,7 +36,7 @@ pub(super) struct ConcurrencyRow<'a> {
     levels: Vec<LevelRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DependenceRow {
     class: &'static str,
     first: f64,
@@ -45,7 +46,7 @@ struct DependenceRow {
     levels: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LatencyRow {
     low_p50_ms: f64,
     low_p99_ms: f64,
@@ -57,7 +58,7 @@ struct LatencyRow {
     diverges: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ThroughputRow {
     highest: f64,
     highest_at: f64,
@@ -66,14 +67,14 @@ struct ThroughputRow {
     at_end: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct BoundRow<'a> {
     /// `nothing`, `cpu`, `io`, `pool`, `memory`, `unclear`.
     by: &'static str,
     evidence: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LevelRow {
     load: f64,
     in_flight: Option<f64>,
@@ -95,7 +96,7 @@ struct LevelRow {
 }
 
 /// A way in which requests of a phase failed; see [`FailurePattern`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct FailingRow<'a> {
     kind: &'static str,
     text: &'a str,

@@ -1,5 +1,6 @@
 //! The part of `run.json` about what requests cost.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{number, places};
@@ -7,7 +8,7 @@ use crate::analysis::{Costs, Estimate, StepCost};
 use crate::units::Bytes;
 
 /// What one request of a step costs; see [`StepCost`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct CostRow<'a> {
     scenario: &'a str,
     step: &'a str,
@@ -23,7 +24,7 @@ pub(super) struct CostRow<'a> {
 }
 
 /// What all of them rest on.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct CostsBasisRow {
     floor_bytes: Option<u64>,
     windows: u64,

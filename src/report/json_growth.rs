@@ -1,11 +1,12 @@
 //! The parts of `run.json` about growth, and about recovery from bursts.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::analysis::{Back, Driver, Growth, Recovery, ResourceGrowth};
 
 /// How memory grew; see [`Growth`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct GrowthRow<'a> {
     class: &'static str,
     bytes_per_hour: Option<f64>,
@@ -32,7 +33,7 @@ pub(super) struct GrowthRow<'a> {
     disk_bytes_per_hour: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ResourceRow {
     name: &'static str,
     class: &'static str,
@@ -44,7 +45,7 @@ struct ResourceRow {
 }
 
 /// How a phase got over its bursts; see [`Recovery`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct RecoveryRow {
     bursts: usize,
     recovered: usize,
@@ -57,7 +58,7 @@ pub(super) struct RecoveryRow {
     latency: BackRow,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct BackRow {
     worst_ms: Option<f64>,
     never: usize,

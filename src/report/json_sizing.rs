@@ -1,12 +1,13 @@
 //! The part of `run.json` that is about the limit.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{places, size};
 use crate::analysis::{SizeTrial, Sizing};
 use crate::units::Bytes;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct SizingRow<'a> {
     recommended_limit_bytes: Option<u64>,
     request_bytes: Option<u64>,
@@ -27,7 +28,7 @@ pub(super) struct SizingRow<'a> {
     not_covered: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SizeTrialRow<'a> {
     limit_bytes: Option<u64>,
     /// Whether each run did.

@@ -1,5 +1,6 @@
 //! The parts of `run.json` about where spikes come from.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{number, places};
@@ -7,7 +8,7 @@ use crate::analysis::{Change, Confirmed, Suspect};
 use crate::units::Bytes;
 
 /// A step that was in flight at a spike; see [`Suspect`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct SuspectRow<'a> {
     scenario: &'a str,
     step: &'a str,
@@ -21,7 +22,7 @@ pub(super) struct SuspectRow<'a> {
 }
 
 /// What changed around a spike; see [`Change`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ChangeRow {
     over_ms: f64,
     threads: i64,
@@ -30,7 +31,7 @@ pub(super) struct ChangeRow {
 }
 
 /// What replaying the suspect showed; see [`Confirmed`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ConfirmedRow<'a> {
     was_it: &'static str,
     rise_bytes: Option<u64>,

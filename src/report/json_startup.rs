@@ -1,5 +1,6 @@
 //! The part of `run.json` about startup trials.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{number, places, size};
@@ -8,7 +9,7 @@ use crate::event::TrialsEnd;
 use crate::units::Bytes;
 
 /// Startup over its trials; see [`Startup`].
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct StartupRow {
     trials: Vec<TrialRow>,
     planned_trials: Option<u32>,
@@ -28,7 +29,7 @@ pub(super) struct StartupRow {
     first_trial_cold: Option<bool>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[expect(clippy::struct_field_names, reason = "as the same values are named elsewhere")]
 struct Spreads {
     peak_bytes: Option<SpreadRow>,
@@ -36,7 +37,7 @@ struct Spreads {
     settled_bytes: Option<SpreadRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SpreadRow {
     min: f64,
     median: f64,
@@ -44,7 +45,7 @@ struct SpreadRow {
     trials: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TrialRow {
     ready_ms: Option<f64>,
     peak_bytes: Option<u64>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{ms, number, places};
@@ -9,7 +10,7 @@ use crate::analysis::{ProcessPeak, Vital, Written};
 use crate::event::IoSource;
 use crate::units::Bytes;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct VitalRow<'a> {
     cpu_cores: Option<f64>,
     throttled_percent: Option<f64>,
@@ -39,7 +40,7 @@ pub(super) struct VitalRow<'a> {
     swap_peak_bytes: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ProcessRow<'a> {
     pid: i32,
     name: &'a str,
@@ -48,7 +49,7 @@ pub(super) struct ProcessRow<'a> {
     at_ms: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct WrittenRow {
     log_bytes: Option<u64>,
     layer_bytes: Option<u64>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::analysis::{
 use crate::event::Status;
 use crate::plan::CustomKind;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TimesRow {
     p50: f64,
     p95: f64,
@@ -20,13 +21,13 @@ struct TimesRow {
     max: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct LatenessRow {
     p50: f64,
     p99: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct TrafficRow<'a> {
     requests: u64,
     failed: u64,
@@ -49,7 +50,7 @@ pub(super) struct TrafficRow<'a> {
 }
 
 /// A metric of the scenario's own.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct MetricRow<'a> {
     metric: &'a str,
     kind: CustomKind,
@@ -62,23 +63,24 @@ struct MetricRow<'a> {
 }
 
 /// Requests that were answered alike.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct AnswerRow {
     /// A number; or `none`, or `other` where there were too many to be told apart.
+    #[schemars(extend("type" = ["integer", "string"]))]
     status: Value,
     expected: bool,
     #[serde(flatten)]
     timed: TimedRow,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ScenarioRow<'a> {
     scenario: &'a str,
     #[serde(flatten)]
     timed: TimedRow,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TimedRow {
     requests: u64,
     failed: u64,
@@ -87,7 +89,7 @@ struct TimedRow {
     waiting_ms: Option<TimesRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct StepRow<'a> {
     scenario: &'a str,
     step: &'a str,
@@ -106,7 +108,7 @@ struct StepRow<'a> {
     answers: Vec<AnswerRow>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SizesRow {
     p50: u64,
     p99: u64,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::analysis::synthetic::{ANCHOR, Script, facts};
+use crate::analysis::{Level, Reason};
 use crate::analysis::{analyse, float};
 use crate::event::Finish;
 use crate::units::{Bytes, Limit};
@@ -18,6 +19,21 @@ fn killed() -> Script {
         thresholds: vec![("memory", "max<80%"), ("http_req_duration", "p(95)<200")],
         ..Script::default()
     }
+}
+
+/// The findings of a quiet run, with these reasons instead of its own.
+pub(super) fn findings_with(reasons: &[(Level, &'static str, &str)]) -> Findings {
+    let mut findings = Script::default().findings();
+    findings.name = "a, b: c".to_owned();
+    let reason = |(level, id, text): &(Level, &'static str, &str)| Reason {
+        id,
+        level: *level,
+        text: (*text).to_owned(),
+        at: None,
+        next: None,
+    };
+    findings.reasons = reasons.iter().map(reason).collect();
+    findings
 }
 
 /// The sample of the contract, value by value; only its keys and nesting are compared.

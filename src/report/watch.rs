@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{ms, places, size};
@@ -11,7 +12,7 @@ use crate::event::{Evidence, PeakMethod};
 use crate::units::Bytes;
 
 /// A target of a watch in `run.json`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct WatchedRow<'a> {
     name: &'a str,
     kind: &'static str,

@@ -17,6 +17,10 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 pub(super) struct Notes {
     faults: RefCell<Vec<Fault>>,
     remarks: RefCell<Vec<String>>,
+    /// Which keys of which tables were asked for: what the published schema is held to.
+    #[cfg(test)]
+    pub(super) asked:
+        RefCell<std::collections::BTreeMap<String, std::collections::BTreeSet<&'static str>>>,
 }
 
 impl Notes {
@@ -273,6 +277,8 @@ impl<'a> Reader<'a> {
         let mut asked = self.asked.into_inner();
         asked.sort_unstable();
         asked.dedup();
+        #[cfg(test)]
+        self.notes.asked.borrow_mut().entry(self.name.clone()).or_default().extend(&asked);
         for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
             let message = format!("unknown key `{}` in {}", entry.key, self.name);
             self.notes.fault(&entry.place, message, nearest(&entry.key, &asked));

@@ -29,7 +29,7 @@ use highwater::clock::Clock;
 use highwater::event::{Event, LifeId, What};
 use highwater::load::{Endpoint, Engine, Job};
 use highwater::plan::{
-    Body, Constants, LoadModel, LoadPlan, PhasePlan, Reply, SamplingPlan, ScenarioChoice,
+    Body, Constants, LoadModel, LoadPlan, PhasePlan, Reply, Samples, SamplingPlan, ScenarioChoice,
     ScenarioPlan, StepPlan, TargetPlan, Think, TrafficPlan, Transfer, UserStage,
 };
 use highwater::runtime::{NewLife, Runtime, Target};
@@ -316,6 +316,7 @@ fn start_engine(
             ..ScenarioPlan::default()
         }],
         constants: Constants::default(),
+        samples: Samples::None,
     };
     let model = LoadModel::Closed {
         stages: vec![UserStage { from: CONNECTIONS, to: CONNECTIONS, length }],

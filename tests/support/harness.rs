@@ -135,11 +135,14 @@ impl Bench {
 }
 
 impl Ended {
-    /// The run's `run.json`, which `--json` printed.
+    /// The run's `run.json`, which `--json` printed. Whatever kind of run it was, the published
+    /// schema has to know all of it.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+        let json = serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
             panic!("no JSON on standard output ({error}): {}\n{}", self.stdout, self.stderr)
-        })
+        });
+        super::schema::assert_valid_run(&json);
+        json
     }
 
     pub(crate) fn expect_code(&self, code: i32) -> &Self {

@@ -5,6 +5,7 @@
 
 pub(crate) mod harness;
 pub(crate) mod sampled;
+pub(crate) mod schema;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

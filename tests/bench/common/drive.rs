@@ -8,7 +8,7 @@ use highwater::clock::Clock;
 use highwater::event::{Counts, ErrorKind, GeneratorPath, GeneratorReport, Histogram, What};
 use highwater::load::{Endpoint, Engine, Job};
 use highwater::plan::{
-    Arrivals, Body, Constants, LoadModel, LoadPlan, OpenLoad, PhasePlan, RateStage, Reply,
+    Arrivals, Body, Constants, LoadModel, LoadPlan, OpenLoad, PhasePlan, RateStage, Reply, Samples,
     ScenarioChoice, ScenarioPlan, Schedule, StepPlan, Think, TrafficPlan, Transfer, UserStage,
 };
 use highwater::units::Rate;
@@ -155,6 +155,7 @@ fn job(model: LoadModel, path: &str, length: Duration) -> Job {
             ..ScenarioPlan::default()
         }],
         constants: Constants::default(),
+        samples: Samples::None,
     };
     let load = LoadPlan { scenario: ScenarioChoice::Mix, model, start_after: Duration::ZERO };
     let phase = PhasePlan {
