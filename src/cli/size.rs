@@ -186,7 +186,13 @@ impl Sizing<'_> {
                 return Ok(Some(Stopped::Budget));
             }
             self.announce(limit, purpose);
-            let run = self.run(limit, &mut signals).await?;
+            let run = match self.run(limit, &mut signals).await {
+                // Before there was anything to record: what earlier runs showed is told.
+                Err(fault) if fault.exit == Exit::Interrupted && !self.search.runs().is_empty() => {
+                    return Ok(Some(Stopped::Interrupted));
+                }
+                run => run?,
+            };
             match (&run.ending, &run.untrusted) {
                 (SizeEnding::Interrupted, _) => return Ok(Some(Stopped::Interrupted)),
                 (SizeEnding::Host(text), _) => return Ok(Some(Stopped::Host(text.clone()))),

@@ -1,0 +1,115 @@
+//! `highwater size` on real containers: a service of known need, an interruption, bad input.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::harness::{Bench, Runtime, left_behind};
+
+const MIB: u64 = 1024 * 1024;
+
+/// A service that holds 24 MiB, and 40 MiB while it starts.
+fn startup_service(bench: &Bench, limits: &str, phase: &str) {
+    bench.scenario(
+        &["startup", "--peak-mib", "40", "--base-mib", "16", "--hold-ms", "100"],
+        &format!(
+            "{limits}ready = {{ http = \"/health\" }}\n\
+             [startup]\ntrials = 1\nsettle = \"100ms\"\n\
+             [[scenario]]\nname = \"get\"\n[[scenario.step]]\nget = \"/\"\n{phase}"
+        ),
+    );
+}
+
+const BURST: &str = "[[phase]]\nname = \"burst\"\nrate = 20\n\
+                     burst = { every = \"500ms\", size = 5 }\nfor = \"1s\"\n";
+
+#[test]
+fn a_limit_is_proved_above_what_is_needed_and_goes_on_after_an_interruption() {
+    if !Runtime::Docker.is_there() {
+        return;
+    }
+    let bench = Bench::new();
+    // Too little: upwards first.
+    startup_service(&bench, "limits = { memory = \"24MiB\" }\n", BURST);
+    let args = ["size", "--runtime", "docker", "--out", "out", "--json", "--max", "512MiB"];
+    let child = bench.spawn(&args);
+    let state = bench.path().join("out/size.jsonl");
+    let runs = || std::fs::read_to_string(&state).map_or(0, |text| text.lines().count());
+    let began = Instant::now();
+    while runs() < 3 && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    let stopped = bench.ended(&child.wait_with_output().unwrap());
+    let json = stopped.expect_code(130).json();
+    assert_eq!(json["verdict"], "interrupted", "{json:#}");
+    assert_eq!(json["sizing"]["finished"], false);
+    assert_eq!(left_behind(), Vec::<String>::new());
+    let made = runs();
+    assert!(made >= 3, "a header and two runs");
+
+    let ended = bench.run(&args);
+    let json = ended.expect_code(0).json();
+    let sizing = &json["sizing"];
+    assert_eq!((&sizing["verified"], &sizing["finished"]), (&true.into(), &true.into()));
+    let limit = sizing["recommended_limit_bytes"].as_u64().unwrap();
+    assert!((40 * MIB..56 * MIB).contains(&limit), "{limit}: {sizing:#}");
+    assert!(sizing["request_bytes"].as_u64().unwrap() <= limit);
+    assert!(sizing["runs"].as_u64().unwrap() <= 12, "{sizing:#}");
+    let killed = sizing["killed_limit_bytes"].as_u64().unwrap();
+    assert!((24 * MIB..limit).contains(&killed), "{sizing:#}");
+    for file in ["sizing.svg", "kubernetes.yaml", "compose.yaml", "docker-run.txt", "report.md"] {
+        assert!(ended.out.join(file).exists(), "{file}");
+    }
+    assert_eq!(left_behind(), Vec::<String>::new());
+
+    // All is there: nothing is run again.
+    let again = bench.run(&["report", "out", "--json"]);
+    assert_eq!(again.expect_code(0).json()["sizing"], *sizing);
+    let manifest = "kind: Pod\nspec:\n  containers:\n  - name: shop # ours\n    image: shop\n";
+    bench.write("pod.yaml", manifest);
+    let patch = ["size", "--runtime", "docker", "--out", "out", "--max", "512MiB"];
+    let patched = bench.run(&[&patch[..], &["--manifest", "pod.yaml"]].concat());
+    assert!(patched.expect_code(0).stdout.contains("+      limits:"), "{}", patched.stdout);
+
+    startup_service(&bench, "limits = { memory = \"64MiB\" }\n", BURST);
+    let another = bench.run(&args);
+    assert!(another.expect_code(2).stderr.contains("another scenario"), "{}", another.stderr);
+}
+
+#[test]
+fn what_can_not_be_searched_is_told_at_once() {
+    if !Runtime::Docker.is_there() {
+        return;
+    }
+    let bench = Bench::new();
+    startup_service(&bench, "", "[[phase]]\nname = \"calm\"\nrate = 5\nfor = \"1s\"\n");
+    let calm = bench.run(&["size", "--runtime", "docker", "--out", "out"]);
+    let text = &calm.expect_code(2).stderr;
+    assert!(text.contains("no phase") && text.contains("size = true"), "{text}");
+    assert!(!bench.path().join("out").exists());
+    startup_service(&bench, "", BURST);
+    let low = bench.run(&["size", "--runtime", "docker", "--max", "1MiB"]);
+    assert!(low.expect_code(2).stderr.contains("6 MiB"), "{}", low.stderr);
+    bench.write("service.yaml", "kind: Service\n");
+    let none = bench.run(&["size", "--runtime", "docker", "--manifest", "service.yaml"]);
+    assert!(none.expect_code(2).stderr.contains("no container"), "{}", none.stderr);
+}
+
+#[test]
+fn out_of_time_what_is_known_is_told() {
+    if !Runtime::Docker.is_there() {
+        return;
+    }
+    let bench = Bench::new();
+    startup_service(&bench, "", BURST);
+    let args = ["size", "--runtime", "docker", "--out", "out", "--json", "--budget", "1500ms"];
+    let ended = bench.run(&args);
+    let json = ended.expect_code(1).json();
+    assert_eq!(json["sizing"]["recommended_limit_bytes"], serde_json::Value::Null);
+    let text = json["reasons"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with("the time was used up after 1 runs"), "{text}");
+}
