@@ -28,7 +28,11 @@ pub(super) fn judged(points: &[(f64, f64)], slack: f64) -> Option<Dependence> {
             GrowthClass::Flat => DependenceClass::Flat,
             GrowthClass::Settles | GrowthClass::Retained => DependenceClass::Settles,
             GrowthClass::Leak => at_the_end(points, slack),
-            GrowthClass::Unclear => DependenceClass::Unclear,
+            // A plain end is one, however the way there looked.
+            GrowthClass::Unclear => match at_the_end(points, slack) {
+                DependenceClass::Settles => DependenceClass::Settles,
+                _ => DependenceClass::Unclear,
+            },
         }
     } else {
         of_few(points, slack)
