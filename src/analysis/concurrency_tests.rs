@@ -206,7 +206,12 @@ fn vitals(cpu_ns: f64, users: f64) -> What {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    // The same cases each time: of noise, chance decides what a statistic says.
+    #![proptest_config(ProptestConfig {
+        cases: 12,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_pool_is_called_so_with_its_size(seed in any::<u64>(), workers in 5_u32..15) {

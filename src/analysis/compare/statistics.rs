@@ -342,6 +342,11 @@ mod tests {
     }
 
     proptest! {
+        // The same cases each time: of noise, chance decides what a statistic says.
+        #![proptest_config(ProptestConfig {
+            rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn a_shift_is_found_where_it_is(
             base in prop::collection::vec(-1e3_f64..1e3, 3..12), by in -1e3_f64..1e3,

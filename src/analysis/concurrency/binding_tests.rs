@@ -43,6 +43,11 @@ fn calm(rng: &mut ChaCha8Rng, share: f64) -> LoadLevel {
 }
 
 proptest! {
+    // The same cases each time: of noise, chance decides what a statistic says.
+    #![proptest_config(ProptestConfig {
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn each_is_called_by_what_stands_out(seed in any::<u64>()) {
         let made = |change: Change| {

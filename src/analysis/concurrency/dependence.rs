@@ -115,6 +115,11 @@ mod tests {
     }
 
     proptest! {
+        // The same cases each time: of noise, chance decides what a statistic says.
+        #![proptest_config(ProptestConfig {
+            rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn a_flat_one_is_never_linear(seed in any::<u64>(), noise in 0.0_f64..1.5, base in 5.0_f64..500.0) {
             let flat = points(seed, noise * MIB, |_| base * MIB);

@@ -74,6 +74,11 @@ mod tests {
     }
 
     proptest! {
+        // The same cases each time: of noise, chance decides what a statistic says.
+        #![proptest_config(ProptestConfig {
+            rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn what_follows_the_load_is_not_saturated(seed in any::<u64>(), slope in 0.5_f64..50.0) {
             let got = saturation(&levels(seed, 0.03, |load| slope * load)).unwrap();

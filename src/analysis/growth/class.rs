@@ -85,7 +85,8 @@ fn long_enough(floors: &Floors, trend: Option<Trend>) -> GrowthClass {
         return GrowthClass::Settles;
     }
     let by_records = floors.by_records(shape.rise);
-    if !by_records && (shape.is_line(&trend) || floors.is_line_after_a_warm_up()) {
+    let goes_on = || trend.low > 0.0 && floors.is_line_after_a_warm_up();
+    if !by_records && (shape.is_line(&trend) || goes_on()) {
         return GrowthClass::Leak;
     }
     if shape.late_rise <= (OVER * shape.rise).max(floors.slack) {
@@ -174,6 +175,8 @@ impl Floors {
         let shape = Shape::of(&later);
         later.values.len() >= LEAST_FLOORS
             && shape.rise > 2.0 * self.slack
+            // A quarter less is more easily a line by chance.
+            && shape.steps.iter().all(|step| *step > shape.enough)
             && trend(&later.times, &later.values).is_some_and(|trend| shape.is_line(&trend))
     }
 

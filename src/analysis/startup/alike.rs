@@ -77,6 +77,11 @@ mod tests {
     }
 
     proptest! {
+        // The same cases each time: of noise, chance decides what a statistic says.
+        #![proptest_config(ProptestConfig {
+            rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn order_is_nothing_and_a_far_one_spoils_all(
             mut rows in prop::collection::vec((90.0_f64..91.0, 300.0_f64..330.0), 2..8),

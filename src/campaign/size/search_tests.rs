@@ -99,7 +99,12 @@ fn check(service: &Service, start: Limit) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    // The same cases each time: of noise, chance decides what a statistic says.
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_sharp_edge_is_found_within_twelve_runs(service in services(0.0, 1.0), start in starts()) {
