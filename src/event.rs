@@ -9,6 +9,7 @@
 
 mod answers;
 mod facts;
+mod histogram;
 mod life;
 mod memory;
 mod requests;
@@ -25,6 +26,7 @@ use crate::units::Bytes;
 
 pub use answers::{Answers, IterationWindow, Status, StatusWindow, UserWindow};
 pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts};
+pub use histogram::{Histogram, HistogramError};
 pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill, TrialsDone, TrialsEnd};
 pub use memory::{
     Band, KernelBands, KernelParts, MemoryWindow, PeakMethod, SamplerReport, SamplingStart,
@@ -34,8 +36,8 @@ pub use requests::{Request, RequestBlock};
 pub use spikes::{Spike, SpikeBatch};
 pub use ticks::{Tick, TickBlock, UnpackError};
 pub use traffic::{
-    Counts, ErrorKind, FlowWindow, GeneratorPath, GeneratorReport, Histogram, HistogramError,
-    MetricSums, StepFlow, TrafficWindow,
+    Counts, ErrorKind, FlowWindow, GeneratorPath, GeneratorReport, MetricSums, StepFlow,
+    TrafficWindow,
 };
 pub use vitals::{BlockIo, IoSource, Others, ProcessRss, Sockets, TaskIo, Vitals};
 pub use watch::{WatchKind, WatchStart};

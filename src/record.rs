@@ -14,6 +14,7 @@ mod directory;
 mod error;
 mod reader;
 mod store;
+mod unpack;
 mod writer;
 
 pub use directory::RunDirectory;

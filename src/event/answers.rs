@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::traffic::{ErrorKind, Histogram, TrafficWindow};
+use super::histogram::Histogram;
+use super::traffic::{ErrorKind, TrafficWindow};
 use crate::clock::Moment;
 
 /// How a request was answered.

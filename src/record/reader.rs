@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::unpack::Unpacking;
 use super::{Error, Header, RunDirectory, store};
 use crate::event::Event;
 
@@ -50,8 +51,9 @@ impl Recording {
 
     /// All events in order, read batch by batch.
     #[must_use]
-    pub const fn events(&self) -> Events<'_> {
-        Events { recording: self, after: 0, ready: VecDeque::new(), over: false }
+    pub fn events(&self) -> Events<'_> {
+        let unpacking = Unpacking::start();
+        Events { recording: self, after: 0, unpacking, ready: VecDeque::new(), over: false }
     }
 }
 
@@ -60,28 +62,49 @@ impl Recording {
 pub struct Events<'a> {
     recording: &'a Recording,
     after: i64,
+    unpacking: Unpacking,
     ready: VecDeque<Event>,
     over: bool,
 }
 
 impl Events<'_> {
-    /// Reads the next batch; false where there is none.
-    fn fetch(&mut self) -> Result<bool, Error> {
-        let path = || self.recording.path.clone();
-        let row: Option<(i64, Vec<u8>)> = self
-            .recording
+    /// The next batch, as it is stored.
+    fn read(&self) -> Result<Option<(i64, Vec<u8>)>, Error> {
+        self.recording
             .connection
             .prepare_cached("SELECT seq, body FROM batch WHERE seq > ?1 ORDER BY seq LIMIT 1")
             .and_then(|mut select| {
                 select.query_row([self.after], |row| Ok((row.get(0)?, row.get(1)?))).optional()
             })
-            .map_err(|source| Error::Store { action: "read", path: path(), source })?;
-        let Some((seq, body)) = row else {
-            return Ok(false);
+            .map_err(|source| Error::Store {
+                action: "read",
+                path: self.recording.path.clone(),
+                source,
+            })
+    }
+
+    /// Makes the next batch ready; false where there is none.
+    fn fetch(&mut self) -> Result<bool, Error> {
+        let mut unread = None;
+        while self.unpacking.has_room() {
+            match self.read() {
+                Ok(Some((seq, body))) => {
+                    self.after = seq;
+                    self.unpacking.put(seq, body);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    unread = Some(error);
+                    break;
+                }
+            }
+        }
+        // What was read before the fault still counts.
+        let Some((seq, events)) = self.unpacking.take() else {
+            return unread.map_or(Ok(false), Err);
         };
-        self.after = seq;
-        let events = store::decode(&body).map_err(|text| Error::Damaged {
-            path: path(),
+        let events = events.map_err(|text| Error::Damaged {
+            path: self.recording.path.clone(),
             text: format!("batch {seq}: {text}"),
         })?;
         self.ready.extend(events);

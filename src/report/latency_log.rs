@@ -39,7 +39,7 @@ pub fn write_latency_log(
         for (kind, times) in [("latency", &window.latency_us), ("duration", &window.duration_us)] {
             if times.count() > 0 {
                 let tag = tag(kind, window, outline);
-                log.write_histogram(times.as_hdr(), start, length, Tag::new(&tag))
+                log.write_histogram(&times.to_hdr(), start, length, Tag::new(&tag))
                     .map_err(|error| io::Error::other(error.to_string()))?;
                 written += 1;
             }

@@ -1,0 +1,394 @@
+//! Histograms of microseconds or bytes, whole while they are recorded and sparse as they are read
+//! back.
+//!
+//! A recording holds one for each step, second and measure. As `HdrHistogram` has them in memory each
+//! takes some 50 KiB, of which a few dozen numbers are not zero; read back, only those are kept. What
+//! is recorded into or added to becomes whole.
+
+use std::borrow::Cow;
+
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use serde::{Deserialize, Serialize};
+
+/// A histogram of microseconds or bytes: three significant digits, up to an hour or 3.6 GB;
+/// `HdrHistogram`.
+#[derive(Debug, Clone)]
+pub struct Histogram(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    Whole(hdrhistogram::Histogram<u64>),
+    Sparse(Sparse),
+}
+
+/// What was recorded: the least value of each bucket that holds any, with how often; ascending.
+#[derive(Debug, Clone)]
+struct Sparse {
+    rows: Vec<(u64, u64)>,
+    total: u64,
+}
+
+/// Why stored bytes are no histogram.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to read a stored histogram: {0}")]
+pub struct HistogramError(String);
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for Histogram {
+    /// Whether the same was recorded.
+    fn eq(&self, other: &Self) -> bool {
+        self.count() == other.count() && self.counts().eq(other.counts())
+    }
+}
+
+impl Histogram {
+    /// The greatest value kept; longer times count as this.
+    pub const MAX_US: u64 = 3_600_000_000;
+
+    /// An empty histogram. Its memory grows with the greatest value recorded, to 180 KiB at most.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Form::Sparse(Sparse { rows: Vec::new(), total: 0 }))
+    }
+
+    /// Records one value, in microseconds.
+    pub fn record(&mut self, us: u64) {
+        self.whole()
+            .record(us.min(Self::MAX_US))
+            .expect("an auto-resizing histogram takes every value up to its bound");
+    }
+
+    /// Takes in another's values.
+    pub fn add(&mut self, other: &Self) {
+        let whole = self.whole();
+        match &other.0 {
+            Form::Whole(other) => {
+                whole.add(other).expect("an auto-resizing histogram takes in any other");
+            }
+            Form::Sparse(other) => {
+                for (value, count) in &other.rows {
+                    whole
+                        .record_n(*value, *count)
+                        .expect("an auto-resizing histogram takes every value up to its bound");
+                }
+            }
+        }
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        match &mut self.0 {
+            Form::Whole(whole) => whole.reset(),
+            Form::Sparse(_) => *self = Self::new(),
+        }
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    /// How many values were recorded.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match &self.0 {
+            Form::Whole(whole) => whole.len(),
+            Form::Sparse(sparse) => sparse.total,
+        }
+    }
+
+    /// The value, in microseconds, below which `percent` of the values lie; none when empty.
+    #[must_use]
+    pub fn percentile(&self, percent: f64) -> Option<u64> {
+        match &self.0 {
+            Form::Whole(whole) => (!whole.is_empty()).then(|| whole.value_at_percentile(percent)),
+            Form::Sparse(sparse) => sparse.percentile(percent),
+        }
+    }
+
+    /// The greatest value, in microseconds; none when empty.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        match &self.0 {
+            Form::Whole(whole) => (!whole.is_empty()).then(|| whole.max()),
+            Form::Sparse(sparse) => sparse.rows.last().map(|row| greatest(row.0)),
+        }
+    }
+
+    /// The least value, in microseconds; none when empty.
+    #[must_use]
+    pub fn min(&self) -> Option<u64> {
+        match &self.0 {
+            Form::Whole(whole) => (!whole.is_empty()).then(|| whole.min()),
+            Form::Sparse(sparse) => sparse.rows.first().map(|row| row.0),
+        }
+    }
+
+    /// The mean, in microseconds; none when empty.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        (!self.is_empty()).then(|| self.to_hdr().mean())
+    }
+
+    /// The values that were recorded, in microseconds and as exact as they are kept, with how
+    /// often; ascending.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
+        let (whole, sparse) = match &self.0 {
+            Form::Whole(whole) => (Some(whole), &[][..]),
+            Form::Sparse(sparse) => (None, sparse.rows.as_slice()),
+        };
+        let whole = whole.into_iter().flat_map(hdrhistogram::Histogram::iter_recorded);
+        let whole = whole.map(|row| (row.value_iterated_to(), row.count_at_value()));
+        whole.chain(sparse.iter().map(|(value, count)| (greatest(*value), *count)))
+    }
+
+    /// How many values are greater than this, in microseconds, as exact as they are kept.
+    #[must_use]
+    pub fn count_above(&self, us: u64) -> u64 {
+        self.counts().filter(|row| row.0 > us).map(|row| row.1).sum()
+    }
+
+    /// As the library has it.
+    pub(crate) fn to_hdr(&self) -> Cow<'_, hdrhistogram::Histogram<u64>> {
+        match &self.0 {
+            Form::Whole(whole) => Cow::Borrowed(whole),
+            Form::Sparse(_) => {
+                let mut copy = self.clone();
+                copy.whole();
+                match copy.0 {
+                    Form::Whole(whole) => Cow::Owned(whole),
+                    Form::Sparse(_) => unreachable!("it was made whole"),
+                }
+            }
+        }
+    }
+
+    fn whole(&mut self) -> &mut hdrhistogram::Histogram<u64> {
+        if let Form::Sparse(sparse) = &self.0 {
+            let mut whole =
+                hdrhistogram::Histogram::new(DIGITS).expect("3 digits are within bounds");
+            whole.auto(true);
+            for (value, count) in &sparse.rows {
+                whole.record_n(*value, *count).expect("an auto-resizing histogram takes it");
+            }
+            self.0 = Form::Whole(whole);
+        }
+        match &mut self.0 {
+            Form::Whole(whole) => whole,
+            Form::Sparse(_) => unreachable!("it was made whole"),
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.is_empty() {
+            V2Serializer::new()
+                .serialize(&*self.to_hdr(), &mut out)
+                .expect("writing to memory never fails");
+        }
+        out
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, HistogramError> {
+        if bytes.is_empty() {
+            return Ok(Self::new());
+        }
+        if let Some(sparse) = Sparse::read(bytes) {
+            return Ok(Self(Form::Sparse(sparse)));
+        }
+        // Whatever else the library reads, or why it does not.
+        let mut inner: hdrhistogram::Histogram<u64> = Deserializer::new()
+            .deserialize(&mut &*bytes)
+            .map_err(|error| HistogramError(error.to_string()))?;
+        inner.auto(true);
+        Ok(Self(Form::Whole(inner)))
+    }
+}
+
+/// Significant digits, and what follows from them: values up to 2^11 have a bucket each, those above
+/// share one with the values that have the same first 11 bits.
+const DIGITS: u8 = 3;
+const BITS: u32 = 11;
+/// The head of a stored histogram: cookie, length of what follows, an offset of 0, digits, least and
+/// greatest value, a factor of 1.
+const HEAD: usize = 40;
+const COOKIE: u32 = 0x1c84_9303 | 0x10;
+
+/// How far the values of a bucket reach beyond its least one, as a power of two.
+const fn reach(value: u64) -> u32 {
+    (u64::BITS - value.leading_zeros()).saturating_sub(BITS)
+}
+
+/// The greatest value of a bucket, by its least one.
+const fn greatest(least: u64) -> u64 {
+    least + ((1 << reach(least)) - 1)
+}
+
+/// The least value of the bucket of an index.
+const fn least(index: u64) -> u64 {
+    const HALF: u64 = 1 << (BITS - 1);
+    let octave = index / HALF;
+    if octave < 2 { index } else { (index % HALF + HALF) << (octave - 1) }
+}
+
+impl Sparse {
+    /// Reads what [`V2Serializer`] writes of a histogram of ours; none of anything else.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let long = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let length = usize::try_from(word(4)?).ok()?;
+        let ours = word(0)? == COOKIE && word(8)? == 0 && word(12)? == u32::from(DIGITS);
+        let mut rest = bytes.get(HEAD..HEAD.checked_add(length)?)?;
+        if !ours || long(16)? != 1 || long(24)? > 2 * Histogram::MAX_US {
+            return None;
+        }
+        let (mut rows, mut total, mut index) = (Vec::new(), 0_u64, 0_u64);
+        while !rest.is_empty() {
+            let number = read_varint(&mut rest)?;
+            let number = (number >> 1).cast_signed() ^ -((number & 1).cast_signed());
+            if number < 0 {
+                index = index.checked_add(number.unsigned_abs())?;
+                continue;
+            }
+            // The greatest index that a value can have; its shift stays far below 64.
+            if index > 40 << (BITS - 1) {
+                return None;
+            }
+            let (value, count) = (least(index), number.unsigned_abs());
+            if count > 0 {
+                total = total.checked_add(count)?;
+                rows.push((value, count));
+            }
+            if value > Histogram::MAX_US {
+                return None;
+            }
+            index += 1;
+        }
+        Some(Self { rows, total })
+    }
+
+    fn percentile(&self, percent: f64) -> Option<u64> {
+        let share = (percent / 100.0).min(1.0);
+        let wanted = wanted(share, self.total);
+        let mut seen = 0;
+        let row = self.rows.iter().find(|row| {
+            seen += row.1;
+            seen >= wanted
+        })?;
+        Some(if share == 0.0 { row.0 } else { greatest(row.0) })
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count below 2^53 times a share of at most 1"
+)]
+fn wanted(share: f64, total: u64) -> u64 {
+    ((share * total as f64).ceil() as u64).max(1)
+}
+
+/// A number of seven bits a byte, the lowest first; a ninth byte has eight.
+fn read_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for place in 0..9 {
+        let (&byte, tail) = rest.split_first()?;
+        *rest = tail;
+        if place == 8 {
+            return Some(value | u64::from(byte) << 56);
+        }
+        value |= u64::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+impl Serialize for Histogram {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.to_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes: Cow<'de, serde_bytes::Bytes> = Deserialize::deserialize(deserializer)?;
+        Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn stored_histograms_read_back(values in prop::collection::vec(0_u64..10_000_000_000, 0..50)) {
+            let mut histogram = Histogram::new();
+            for value in values {
+                histogram.record(value);
+            }
+            let stored = rmp_serde::to_vec_named(&histogram).unwrap();
+            let back: Histogram = rmp_serde::from_slice(&stored).unwrap();
+            prop_assert_eq!(back.count(), histogram.count());
+            prop_assert_eq!(back.max(), histogram.max());
+            prop_assert_eq!(back.percentile(50.0), histogram.percentile(50.0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_back_says_what_was_recorded(
+            values in prop::collection::vec(prop_oneof![0_u64..5000, 0_u64..10_000_000_000], 1..60),
+            percent in 0.0_f64..100.0,
+            above in 0_u64..20_000,
+        ) {
+            let mut whole = Histogram::new();
+            for value in values {
+                whole.record(value);
+            }
+            let sparse = Histogram::from_bytes(&whole.to_bytes()).unwrap();
+            prop_assert!(matches!(sparse.0, Form::Sparse(_)));
+            prop_assert_eq!(&sparse, &whole);
+            for percent in [0.0, percent, 50.0, 99.0, 100.0] {
+                prop_assert_eq!(sparse.percentile(percent), whole.percentile(percent));
+            }
+            prop_assert_eq!((sparse.min(), sparse.max()), (whole.min(), whole.max()));
+            prop_assert_eq!(sparse.mean(), whole.mean());
+            prop_assert_eq!(sparse.count_above(above), whole.count_above(above));
+            prop_assert_eq!(sparse.to_bytes(), whole.to_bytes());
+            let mut twice = sparse.clone();
+            twice.add(&sparse);
+            whole.add(&whole.clone());
+            prop_assert_eq!(&twice, &whole);
+        }
+
+        #[test]
+        fn damaged_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..120), change in 0_usize..60, by: u8) {
+            let _ = Histogram::from_bytes(&bytes);
+            let mut histogram = Histogram::new();
+            (0..40).for_each(|value| histogram.record(value * value * 7));
+            let mut stored = histogram.to_bytes();
+            let place = change % stored.len();
+            stored[place] = stored[place].wrapping_add(by);
+            if let Ok(read) = Histogram::from_bytes(&stored) {
+                let _ = (read.percentile(99.0), read.max(), read.mean());
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_percentiles() {
+        assert_eq!(Histogram::new().percentile(99.0), None);
+        assert_eq!(Histogram::new().max(), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Unpacks stored batches on a thread of its own while others are read and analysed.
+//!
+//! Inflating and decoding takes as long as all the analysis does. Batches come out in the order in
+//! which they went in; few are under way at once, so a day's recording takes no more memory than a
+//! minute's.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::store;
+use crate::event::Event;
+
+/// Batches under way at once.
+const AHEAD: usize = 4;
+
+type Unpacked = Result<Vec<Event>, String>;
+
+struct Job {
+    body: Vec<u8>,
+    done: SyncSender<Unpacked>,
+}
+
+/// Batches on their way.
+pub(super) struct Unpacking {
+    /// None where no thread could be started: then batches are unpacked as they are taken.
+    jobs: Option<SyncSender<Job>>,
+    waiting: VecDeque<(i64, Receiver<Unpacked>)>,
+}
+
+impl std::fmt::Debug for Unpacking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpacking").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+impl Unpacking {
+    pub(super) fn start() -> Self {
+        let (jobs, queue) = sync_channel::<Job>(AHEAD);
+        let thread = std::thread::Builder::new().name("unpack".to_owned()).spawn(move || {
+            for job in queue {
+                // Nobody waits for it any more where reading has ended early.
+                let _ = job.done.send(store::decode(&job.body));
+            }
+        });
+        Self { jobs: thread.is_ok().then_some(jobs), waiting: VecDeque::with_capacity(AHEAD) }
+    }
+
+    /// Whether another batch may be put in.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < AHEAD
+    }
+
+    pub(super) fn put(&mut self, seq: i64, body: Vec<u8>) {
+        let (done, result) = sync_channel(1);
+        let refused = match &self.jobs {
+            Some(jobs) => jobs.send(Job { body, done }).err().map(|unsent| unsent.0),
+            None => Some(Job { body, done }),
+        };
+        if let Some(job) = refused {
+            // The channel holds one, so this does not wait.
+            let _ = job.done.send(store::decode(&job.body));
+        }
+        self.waiting.push_back((seq, result));
+    }
+
+    /// The oldest batch, once it is unpacked; none where none is under way.
+    pub(super) fn take(&mut self) -> Option<(i64, Unpacked)> {
+        let (seq, result) = self.waiting.pop_front()?;
+        let lost = || Err("its unpacking was cut short".to_owned());
+        Some((seq, result.recv().unwrap_or_else(|_| lost())))
+    }
+}
