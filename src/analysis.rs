@@ -5,6 +5,7 @@
 //! and never as means; raw ticks go through the spike detector and are forgotten.
 
 mod checklist;
+mod clips;
 mod collect;
 mod columns;
 pub mod compare;
@@ -25,6 +26,7 @@ mod verdict;
 mod vitals;
 mod watch;
 
+pub use clips::{Clip, TickColumn};
 pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
 pub use concurrency::{
     Binding, Bound, Concurrency, Dependence, DependenceClass, Divergence, FailureKind,
@@ -51,6 +53,7 @@ pub use startup::{Spread, Startup, StartupSpread, StartupWatch, Trial};
 
 pub use crate::judge::Measured;
 pub(crate) use crate::judge::float;
+pub(crate) use growth::median;
 pub(crate) use verdict::value_cell;
 
 /// Analyses a run: what was planned, where it ran, and everything that was seen.

@@ -314,7 +314,7 @@ impl Collector {
         let costs = self.costing.finish(&self.outline, limit, growth.as_ref());
         let by_step = costs.as_ref().map(|costs| costs.by_step(&self.outline)).unwrap_or_default();
         let marks = marks(&self.places, &lives, &self.kills, &self.outline);
-        let (spikes, spikes_total) =
+        let (spikes, spikes_total, clips) =
             self.spikes.finish(&self.places, &self.outline, &by_step, &marks);
         let mut findings = Findings {
             name: self.outline.name.clone(),
@@ -342,7 +342,7 @@ impl Collector {
             thresholds: self.thresholds.measured(),
             checklist: Vec::new(),
             notes: self.notes,
-            timeline: self.timeline.finish(),
+            timeline: self.timeline.finish(clips),
             watched: Vec::new(),
         };
         let finish = self.finish.as_ref();

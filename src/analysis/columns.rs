@@ -1,16 +1,23 @@
 //! What pictures are drawn from: columns of a timeline, bounded whatever the run's length.
 
+mod series;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub(super) use series::{Columns, LatencyCounts, Merge};
 
 use super::float;
 use crate::clock::{Moment, nanos};
-use crate::event::{Band, FlowWindow, Histogram, MemoryWindow, TrafficWindow, Vitals};
+use crate::event::{Band, FlowWindow, MemoryWindow, TrafficWindow, Vitals};
 use crate::units::Bytes;
 
 /// The most columns of a series; beyond it, columns are merged in pairs.
-const MOST: usize = 1200;
+const MOST: usize = 6000;
 /// Columns of latency hold a histogram each, so there are fewer.
-const MOST_LATENCY: usize = 400;
+const MOST_LATENCY: usize = 1000;
+/// Readings of vitals come once a second.
+const MOST_VITALS: usize = 2000;
 /// Between two readings of vitals that make a column.
 const LEAST_VITALS_NS: u64 = 100_000_000;
 /// Kills and lives that a picture shows.
@@ -29,10 +36,44 @@ pub struct Timeline {
     pub flow: Vec<FlowColumn>,
     /// Latency of what ended.
     pub latency: Vec<LatencyColumn>,
-    /// Use of CPU, and waiting.
+    /// Use of CPU, waiting, threads and descriptors.
     pub vitals: Vec<VitalColumn>,
     /// OOM kills, the first ones.
     pub kills: Vec<Moment>,
+    /// Raw ticks around the largest spikes, in order of time.
+    pub clips: Vec<super::Clip>,
+}
+
+impl Timeline {
+    /// The same in at most so many columns a series, for a picture that has no room for more.
+    #[must_use]
+    pub fn in_columns(&self, most: usize) -> Self {
+        let span = nanos(self.end.since(self.start));
+        let width = span.div_ceil(most.max(1) as u64).max(1);
+        Self {
+            start: self.start,
+            end: self.end,
+            memory: merged(&self.memory, most, width, |row| row.start),
+            flow: merged(&self.flow, most, width, |row| row.start),
+            latency: self.latency.clone(),
+            vitals: merged(&self.vitals, most, width, |row| row.start),
+            kills: self.kills.clone(),
+            clips: Vec::new(),
+        }
+    }
+}
+
+fn merged<T: Merge + Copy>(
+    rows: &[T],
+    most: usize,
+    width: u64,
+    start: impl Fn(&T) -> Moment,
+) -> Vec<T> {
+    let mut columns = Columns::new(most, width);
+    for row in rows {
+        columns.add(start(row), *row);
+    }
+    columns.into_rows()
 }
 
 /// Memory in one column.
@@ -56,6 +97,10 @@ pub struct MemoryColumn {
     pub low: Band,
     /// Unreclaimable memory, upper bound.
     pub high: Band,
+    /// Page cache that can be dropped.
+    pub cache: Band,
+    /// Charges that met the limit in it.
+    pub hits: u64,
 }
 
 /// Traffic in one column.
@@ -73,7 +118,7 @@ pub struct FlowColumn {
     pub failed: u64,
 }
 
-/// Use of CPU and waiting in one column, each the greatest between two readings.
+/// Use of CPU, waiting and counts in one column, each the greatest between two readings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VitalColumn {
     /// The first reading's time.
@@ -90,6 +135,10 @@ pub struct VitalColumn {
     pub cpu: Option<f64>,
     /// The same for I/O.
     pub io: Option<f64>,
+    /// Threads.
+    pub threads: Option<u32>,
+    /// Open descriptors.
+    pub open_files: Option<u32>,
 }
 
 /// Latency in one column: from due to the last byte, in milliseconds.
@@ -109,12 +158,6 @@ pub struct LatencyColumn {
     pub max: f64,
 }
 
-/// What a column can take in.
-pub(super) trait Merge {
-    /// Takes in a later one; false where they must stay apart.
-    fn merge(&mut self, later: &Self) -> bool;
-}
-
 impl Merge for MemoryColumn {
     fn merge(&mut self, later: &Self) -> bool {
         if self.life != later.life {
@@ -125,6 +168,8 @@ impl Merge for MemoryColumn {
         self.rss.merge(&later.rss);
         self.low.merge(&later.low);
         self.high.merge(&later.high);
+        self.cache.merge(&later.cache);
+        self.hits += later.hits;
         if later.peak > self.peak {
             (self.peak, self.peak_at) = (later.peak, later.peak_at);
         }
@@ -143,6 +188,8 @@ impl Merge for VitalColumn {
         self.memory = most(self.memory, later.memory);
         self.cpu = most(self.cpu, later.cpu);
         self.io = most(self.io, later.io);
+        self.threads = self.threads.max(later.threads);
+        self.open_files = self.open_files.max(later.open_files);
         true
     }
 }
@@ -158,148 +205,6 @@ impl Merge for FlowColumn {
     }
 }
 
-/// Times in buckets of a sixteenth of an octave: coarse, small, and mergeable.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LatencyCounts {
-    start: Moment,
-    end: Moment,
-    buckets: Vec<u32>,
-    max_us: u64,
-}
-
-const PER_OCTAVE: f64 = 16.0;
-
-impl LatencyCounts {
-    pub(super) const fn new(start: Moment, end: Moment) -> Self {
-        Self { start, end, buckets: Vec::new(), max_us: 0 }
-    }
-
-    /// How many times there are.
-    pub(super) fn count(&self) -> u64 {
-        self.buckets.iter().map(|count| u64::from(*count)).sum()
-    }
-
-    pub(super) fn add(&mut self, histogram: &Histogram) {
-        for (us, count) in histogram.counts() {
-            let bucket = bucket(us);
-            if self.buckets.len() <= bucket {
-                self.buckets.resize(bucket + 1, 0);
-            }
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            self.buckets[bucket] = self.buckets[bucket].saturating_add(count);
-        }
-        self.max_us = self.max_us.max(histogram.max().unwrap_or(0));
-    }
-
-    /// Takes in another's times.
-    pub(super) fn join(&mut self, other: &Self) {
-        self.end = self.end.max(other.end);
-        if self.buckets.len() < other.buckets.len() {
-            self.buckets.resize(other.buckets.len(), 0);
-        }
-        for (mine, more) in self.buckets.iter_mut().zip(&other.buckets) {
-            *mine = mine.saturating_add(*more);
-        }
-        self.max_us = self.max_us.max(other.max_us);
-    }
-
-    pub(super) fn percentile_ms(&self, share: f64) -> f64 {
-        let total: u64 = self.buckets.iter().map(|count| u64::from(*count)).sum();
-        let wanted = share * float(total);
-        let mut seen = 0_u64;
-        for (bucket, count) in (0_u32..).zip(&self.buckets) {
-            seen += u64::from(*count);
-            if float(seen) >= wanted {
-                let us = ((f64::from(bucket) + 0.5) / PER_OCTAVE).exp2();
-                return us.min(float(self.max_us)) / 1e3;
-            }
-        }
-        float(self.max_us) / 1e3
-    }
-
-    fn column(&self) -> LatencyColumn {
-        LatencyColumn {
-            start: self.start,
-            end: self.end,
-            p50: self.percentile_ms(0.50),
-            p95: self.percentile_ms(0.95),
-            p99: self.percentile_ms(0.99),
-            max: float(self.max_us) / 1e3,
-        }
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "16 × log2 of an u64 lies between 0 and 1024"
-)]
-fn bucket(us: u64) -> usize {
-    (float(us.max(1)).log2() * PER_OCTAVE) as usize
-}
-
-impl Merge for LatencyCounts {
-    fn merge(&mut self, later: &Self) -> bool {
-        self.join(later);
-        true
-    }
-}
-
-/// A series of bounded length: each entry covers one stretch of equal width.
-#[derive(Debug)]
-pub(super) struct Columns<T> {
-    most: usize,
-    width: u64,
-    /// Which stretch, and what was in it.
-    rows: Vec<(u64, T)>,
-}
-
-impl<T: Merge> Columns<T> {
-    pub(super) const fn new(most: usize, width: u64) -> Self {
-        Self { most, width, rows: Vec::new() }
-    }
-
-    /// The rows, oldest first.
-    pub(super) fn rows(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
-        self.rows.iter().map(|row| &row.1)
-    }
-
-    pub(super) fn add(&mut self, at: Moment, row: T) {
-        let index = at.as_nanos() / self.width;
-        match self.rows.last_mut() {
-            Some((last, before)) if *last >= index => {
-                if !before.merge(&row) {
-                    self.rows.push((index, row));
-                }
-            }
-            _ => self.rows.push((index, row)),
-        }
-        // Lives that must stay apart can keep some pairs apart, so try a few widths.
-        for _ in 0..8 {
-            if self.rows.len() <= self.most {
-                break;
-            }
-            self.double();
-        }
-    }
-
-    fn double(&mut self) {
-        self.width *= 2;
-        let mut merged: Vec<(u64, T)> = Vec::with_capacity(self.most + 1);
-        for (index, row) in self.rows.drain(..) {
-            match merged.last_mut() {
-                Some((last, before)) if *last == index / 2 => {
-                    if !before.merge(&row) {
-                        merged.push((index / 2, row));
-                    }
-                }
-                _ => merged.push((index / 2, row)),
-            }
-        }
-        self.rows = merged;
-    }
-}
-
 /// Collects the columns while events come in.
 #[derive(Debug)]
 pub(super) struct TimelineBuilder {
@@ -310,6 +215,8 @@ pub(super) struct TimelineBuilder {
     latency: Columns<LatencyCounts>,
     vitals: Columns<VitalColumn>,
     kills: Vec<Moment>,
+    /// The limit's counter as last read, by life.
+    hits: BTreeMap<u32, u64>,
 }
 
 impl TimelineBuilder {
@@ -321,8 +228,9 @@ impl TimelineBuilder {
             memory: Columns::new(MOST, width),
             flow: Columns::new(MOST, width),
             latency: Columns::new(MOST_LATENCY, width),
-            vitals: Columns::new(MOST_LATENCY, width),
+            vitals: Columns::new(MOST_VITALS, width),
             kills: Vec::new(),
+            hits: BTreeMap::new(),
         }
     }
 
@@ -339,6 +247,10 @@ impl TimelineBuilder {
 
     pub(super) fn memory(&mut self, at: Moment, window: &MemoryWindow) {
         self.end = self.end.max(at);
+        let hits = window.limit_hits.map_or(0, |now| {
+            let before = self.hits.insert(window.life.0, now).unwrap_or(0);
+            now.saturating_sub(before)
+        });
         let column = MemoryColumn {
             start: window.start,
             end: at,
@@ -349,6 +261,8 @@ impl TimelineBuilder {
             rss: window.rss,
             low: window.unreclaimable_low,
             high: window.unreclaimable_high,
+            cache: window.cache,
+            hits,
         };
         self.memory.add(window.start, column);
     }
@@ -372,8 +286,7 @@ impl TimelineBuilder {
         if window.latency_us.count() == 0 {
             return;
         }
-        let mut counts =
-            LatencyCounts { start: window.start, end: at, buckets: Vec::new(), max_us: 0 };
+        let mut counts = LatencyCounts::new(window.start, at);
         counts.add(&window.latency_us);
         let middle = window.start + Duration::from_nanos(nanos(at.since(window.start)) / 2);
         self.latency.add(middle, counts);
@@ -401,24 +314,23 @@ impl TimelineBuilder {
             memory: percent(|row| row.psi_some_us),
             cpu: percent(|row| row.cpu_psi_us),
             io: percent(|row| row.io_psi_us),
+            threads: Some(now.threads),
+            open_files: now.open_files,
         };
         self.vitals.add(*start, column);
     }
 
-    pub(super) fn finish(self) -> Timeline {
-        fn rows<T>(columns: Columns<T>) -> Vec<T> {
-            columns.rows.into_iter().map(|row| row.1).collect()
-        }
-        let latency = self.latency.rows.iter();
-        let latency = latency.map(|row| row.1.column()).collect();
+    pub(super) fn finish(self, clips: Vec<super::Clip>) -> Timeline {
+        let latency = self.latency.rows().map(LatencyCounts::column).collect();
         Timeline {
             start: self.start.unwrap_or_default(),
             end: self.end.max(self.start.unwrap_or_default()),
-            memory: rows(self.memory),
-            flow: rows(self.flow),
+            memory: self.memory.into_rows(),
+            flow: self.flow.into_rows(),
             latency,
-            vitals: rows(self.vitals),
+            vitals: self.vitals.into_rows(),
             kills: self.kills,
+            clips,
         }
     }
 }
@@ -426,6 +338,7 @@ impl TimelineBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Histogram;
 
     fn flow(n: u64) -> FlowColumn {
         let start = Moment::from_millis(n * 100);
@@ -444,23 +357,18 @@ mod tests {
         for n in 0..864_000 {
             columns.add(flow(n).start, flow(n));
         }
-        assert!((MOST / 2..=MOST).contains(&columns.rows.len()));
-        let rows = || columns.rows.iter().map(|row| row.1);
+        assert!((MOST / 2..=MOST).contains(&columns.rows().count()));
+        let rows = || columns.rows();
         assert_eq!(rows().map(|row| row.in_flight).max(), Some(863_999));
         assert_eq!(rows().map(|row| row.failed).sum::<u64>(), 864_000);
-        assert_eq!(columns.rows[0].1.start, Moment::START);
+        assert_eq!(columns.rows().next().unwrap().start, Moment::START);
     }
 
     #[test]
     fn coarse_percentiles_are_within_a_sixteenth_of_an_octave() {
         let mut histogram = Histogram::new();
         (1..=10_000_u64).for_each(|us| histogram.record(us * 10));
-        let mut counts = LatencyCounts {
-            start: Moment::START,
-            end: Moment::START,
-            buckets: Vec::new(),
-            max_us: 0,
-        };
+        let mut counts = LatencyCounts::default();
         counts.add(&histogram);
         let column = counts.column();
         assert!((column.p50 / 50.0 - 1.0).abs() < 0.05, "{column:?}");

@@ -96,6 +96,8 @@ pub struct Growth {
     pub first: Bytes,
     /// The last floor.
     pub last: Bytes,
+    /// All of them, by when they were (counted from the run's start).
+    pub floors: Vec<(Duration, Bytes)>,
     /// From the first to the last, in bytes; below zero where memory fell.
     pub rise: f64,
     /// The slope of the floors (Theil–Sen), in bytes per hour; none of fewer than three floors.
@@ -253,6 +255,7 @@ impl PhaseCycles {
             cycle: series.cycle,
             first: whole(first),
             last: whole(last),
+            floors: self.cycles.placed(&floors),
             rise: judged.rise,
             bytes_per_hour: judged.trend.map(|row| per_hour(row.slope)),
             ci95: judged.trend.map(|row| (per_hour(row.low), per_hour(row.high))),
@@ -324,7 +327,7 @@ fn whole(bytes: f64) -> Bytes {
 }
 
 /// The middle of values; none of none.
-pub(super) fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     trend::median(values)
 }
 

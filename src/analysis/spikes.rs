@@ -13,6 +13,7 @@ use readings::Readings;
 use suspects::Around;
 use usual::{Levels, Usual};
 
+use super::clips::{Clip, Clips};
 use super::costs::Estimate;
 use crate::clock::Moment;
 use crate::event::{FlowWindow, LifeId, SamplingStart, Spike, SpikeBatch, TickBlock, Vitals};
@@ -46,6 +47,7 @@ pub(super) struct Spikes {
     kept: Vec<Kept>,
     total: u64,
     any_ticks: bool,
+    clips: Clips,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl Spikes {
         self.total -= self.watched.remove(&life).map_or(0, |watched| watched.found);
         self.waiting.retain(|row| row.0 != life);
         self.kept.retain(|kept| kept.life != life);
+        self.clips.exec(life);
         self.sampling(&start);
     }
 
@@ -90,6 +93,7 @@ impl Spikes {
             return;
         };
         self.any_ticks = true;
+        self.clips.ticks(block);
         if watched.start.spikes_told {
             return;
         }
@@ -114,9 +118,10 @@ impl Spikes {
 
     /// The sampler of a life is done.
     pub(super) fn end(&mut self, life: LifeId) {
-        if let Some(mut watched) = self.watched.remove(&life) {
+        if let Some(watched) = self.watched.get_mut(&life) {
             watched.detector.finish(&mut self.found);
             self.take_found(life);
+            self.watched.remove(&life);
         }
     }
 
@@ -150,7 +155,7 @@ impl Spikes {
         outline: &Outline,
         costs: &BTreeMap<u16, Estimate>,
         marks: &[Mark],
-    ) -> (Vec<SpikeFinding>, Option<u64>) {
+    ) -> (Vec<SpikeFinding>, Option<u64>, Vec<Clip>) {
         let lives: Vec<LifeId> = self.watched.keys().copied().collect();
         for life in lives {
             self.end(life);
@@ -167,12 +172,14 @@ impl Spikes {
             ..finding(kept, places, outline, usual, costs)
         };
         let rows = self.kept.iter().map(of).collect();
-        (rows, self.any_ticks.then_some(self.total))
+        (rows, self.any_ticks.then_some(self.total), self.clips.finish())
     }
 
     fn take_found(&mut self, life: LifeId) {
         self.total += self.found.len() as u64;
+        let tick_ns = self.watched.get(&life).map_or(1, |watched| watched.start.tick_ns);
         for spike in self.found.drain(..) {
+            self.clips.spike(life, &spike, tick_ns);
             if self.times.len() == TIMES {
                 self.times.pop_front();
             }

@@ -7,7 +7,7 @@ use crate::analysis::{CustomTraffic, Findings};
 use crate::plan::CustomKind;
 
 /// Each phase's metrics, with the phase's name.
-fn rows(findings: &Findings) -> impl Iterator<Item = (&str, &CustomTraffic)> {
+pub(super) fn rows(findings: &Findings) -> impl Iterator<Item = (&str, &CustomTraffic)> {
     findings.phases.iter().flat_map(|phase| {
         let metrics = phase.traffic.iter().flat_map(|traffic| &traffic.metrics);
         metrics.map(|metric| (phase.name.as_str(), metric))
@@ -15,7 +15,7 @@ fn rows(findings: &Findings) -> impl Iterator<Item = (&str, &CustomTraffic)> {
 }
 
 /// What came of a metric, in words.
-fn value(row: &CustomTraffic) -> String {
+pub(super) fn value(row: &CustomTraffic) -> String {
     match (row.kind, row.rate) {
         (CustomKind::Rate, Some(share)) => {
             format!("{} ({} of {})", text::percent(share * 100.0), row.count, row.answers)

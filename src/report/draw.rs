@@ -41,8 +41,29 @@ pub(super) const PURPLE: Ink = ink((204, 121, 167), (221, 150, 190));
 /// Orange that carries white text.
 pub(super) const AMBER: Ink = ink((150, 100, 0), (240, 178, 51));
 
-const INKS: [Ink; 12] =
-    [AMBER, GROUND, TEXT, MUTED, GRID, SHADE, BLUE, SKY, GREEN, ORANGE, RED, PURPLE];
+/// Inks that carry text.
+const PASS: Ink = ink((0, 110, 80), (46, 196, 152));
+const FAIL: Ink = ink((176, 58, 0), (255, 132, 56));
+/// Frames of what can be pressed.
+const EDGE: Ink = ink((190, 197, 205), (76, 84, 94));
+
+const INKS: [(&str, Ink); 15] = [
+    ("pass", PASS),
+    ("fail", FAIL),
+    ("edge", EDGE),
+    ("amber", AMBER),
+    ("ground", GROUND),
+    ("text", TEXT),
+    ("muted", MUTED),
+    ("grid", GRID),
+    ("shade", SHADE),
+    ("blue", BLUE),
+    ("sky", SKY),
+    ("green", GREEN),
+    ("orange", ORANGE),
+    ("red", RED),
+    ("purple", PURPLE),
+];
 
 impl Ink {
     const fn color(self) -> RGBColor {
@@ -188,14 +209,32 @@ pub(super) fn close(body: &str, width: u32, height: u32, title: &str, descriptio
     )
 }
 
+fn hex((r, g, b): (u8, u8, u8)) -> String {
+    format!("#{r:02X}{g:02X}{b:02X}")
+}
+
+/// The palette as variables of a page's style sheet, with its twins for dark ground.
+pub(super) fn variables() -> String {
+    use std::fmt::Write;
+    let (mut light, mut dark) = (String::new(), String::new());
+    for (name, ink) in INKS {
+        // Writing to a string never fails.
+        let _ = write!(light, "--{name}:{};", hex(ink.light));
+        let _ = write!(dark, "--{name}:{};", hex(ink.dark));
+    }
+    format!(
+        ":root{{color-scheme:light dark;{light}}}\n\
+         @media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+    )
+}
+
 fn style_sheet() -> String {
     use std::fmt::Write;
     let mut sheet = "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',\
                      sans-serif}polyline{stroke-linejoin:round}\
                      @media (prefers-color-scheme:dark){"
         .to_owned();
-    let hex = |(r, g, b): (u8, u8, u8)| format!("#{r:02X}{g:02X}{b:02X}");
-    for ink in INKS {
+    for (_, ink) in INKS {
         let (light, dark) = (hex(ink.light), hex(ink.dark));
         write!(sheet, "[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}")
             .expect("writing into a string never fails");

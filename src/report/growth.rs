@@ -89,7 +89,7 @@ fn plain(bytes: f64) -> Bytes {
 }
 
 /// A size with its sign.
-fn signed(bytes: f64) -> String {
+pub(super) fn signed(bytes: f64) -> String {
     let sign = if bytes < 0.0 { '−' } else { '+' };
     format!("{sign}{}", plain(bytes.abs()))
 }

@@ -198,38 +198,37 @@ fn failed(out: &mut String, findings: &Findings) -> std::fmt::Result {
     writeln!(out)
 }
 
+type VitalRow = (&'static str, fn(&Vital) -> Option<String>);
+
+/// The slow measures: what each is called, and its value.
+pub(super) const VITALS: [VitalRow; 13] = [
+    ("CPU, cores", |row| row.cpu_cores.map(|cores| format!("{cores:.2}"))),
+    ("throttled", |row| row.throttled_percent.map(text::percent)),
+    ("waiting for memory, some", |row| row.psi_some_ms.map(text::millis)),
+    ("waiting for memory, all", |row| row.psi_full_ms.map(text::millis)),
+    ("waiting for a CPU, some", |row| row.cpu_psi_ms.map(text::millis)),
+    ("waiting for I/O, some", |row| row.io_psi_ms.map(text::millis)),
+    ("disk read", |row| row.read_bytes.map(bytes)),
+    ("disk written", |row| row.written_bytes.map(bytes)),
+    ("printed", |row| row.log_bytes.map(bytes)),
+    ("page faults, major ones", |row| {
+        let all = row.page_faults?;
+        Some(row.major_faults.map_or_else(|| all.to_string(), |major| format!("{all}, {major}")))
+    }),
+    ("charges at the limit", |row| row.max_events.map(|count| count.to_string())),
+    ("swap, most", |row| row.swap_peak.filter(|size| *size > Bytes::ZERO).map(|s| s.to_string())),
+    ("processes, threads, files, sockets, most", |row| Some(counts(row))),
+];
+
 /// The slow measures by phase; a row that nothing is known for is left out.
 fn vitals(out: &mut String, findings: &Findings) -> std::fmt::Result {
-    type Row = (&'static str, fn(&Vital) -> Option<String>);
-    let rows: [Row; 13] = [
-        ("CPU, cores", |row| row.cpu_cores.map(|cores| format!("{cores:.2}"))),
-        ("throttled", |row| row.throttled_percent.map(text::percent)),
-        ("waiting for memory, some", |row| row.psi_some_ms.map(text::millis)),
-        ("waiting for memory, all", |row| row.psi_full_ms.map(text::millis)),
-        ("waiting for a CPU, some", |row| row.cpu_psi_ms.map(text::millis)),
-        ("waiting for I/O, some", |row| row.io_psi_ms.map(text::millis)),
-        ("disk read", |row| row.read_bytes.map(bytes)),
-        ("disk written", |row| row.written_bytes.map(bytes)),
-        ("printed", |row| row.log_bytes.map(bytes)),
-        ("page faults, major ones", |row| {
-            let all = row.page_faults?;
-            Some(
-                row.major_faults.map_or_else(|| all.to_string(), |major| format!("{all}, {major}")),
-            )
-        }),
-        ("charges at the limit", |row| row.max_events.map(|count| count.to_string())),
-        ("swap, most", |row| {
-            row.swap_peak.filter(|size| *size > Bytes::ZERO).map(|s| s.to_string())
-        }),
-        ("processes, threads, files, sockets, most", |row| Some(counts(row))),
-    ];
     let phases = || findings.phases.iter().filter(|phase| phase.target.is_some());
     if phases().next().is_none() {
         return Ok(());
     }
     let names: Vec<String> = phases().map(|phase| plain(&phase.name)).collect();
     writeln!(out, "| target | {} |\n|---|{}", names.join(" | "), "---:|".repeat(names.len()))?;
-    for (name, of) in rows {
+    for (name, of) in VITALS {
         let of = |phase: &Phase| phase.target.as_ref().and_then(of);
         if phases().any(|phase| of(phase).is_some()) {
             let cells: Vec<_> =

@@ -15,6 +15,8 @@ pub(super) const RIGHT: f64 = 1176.0;
 
 /// The spikes that a picture marks.
 const MARKED: usize = 40;
+/// The restarts that it marks.
+const RESTARTS: usize = 100;
 
 /// One panel: its frame and its time axis.
 #[derive(Debug, Clone, Copy)]
@@ -90,8 +92,12 @@ fn band<T>(rows: &[T], x: impl Fn(&T) -> f64, y: impl Fn(&T) -> (f64, f64)) -> V
 }
 
 /// Memory: levels, peaks, limit, spikes, kills.
-pub(super) fn memory(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
-    let rows = &findings.timeline.memory;
+pub(super) fn memory(
+    canvas: &mut Canvas<'_>,
+    panel: &Panel,
+    findings: &Findings,
+    rows: &[MemoryColumn],
+) {
     let drawn = rows.iter().map(|row| row.peak).max().unwrap_or_default();
     let limit = findings.limit.bytes();
     // A limit far above would press everything to the ground.
@@ -111,11 +117,30 @@ pub(super) fn memory(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings
         let kind = Type::new(11.0, TEXT);
         canvas.text((LEFT + 4.0, y - 9.0), &format!("limit {limit}"), kind);
     }
+    if let Some(size) = recommended_limit(findings).filter(|size| *size <= roof) {
+        let y = scale.y(size.as_f64());
+        canvas.dashes((LEFT, y), (RIGHT, y), GREEN, 1.25);
+        let kind = Type::new(11.0, TEXT).at(Anchor::Right);
+        canvas.text((RIGHT - 4.0, y - 9.0), &recommended_name(findings, size), kind);
+    }
+    hits(canvas, panel, rows);
     for spike in findings.spikes.iter().take(MARKED) {
         let at = (panel.time.x(spike.at), scale.y(spike.peak.as_f64()));
         canvas.mark(at, RED);
     }
     highest(canvas, panel, &scale, findings);
+}
+
+/// The limit that is recommended, where it is another one than there was.
+pub(super) fn recommended_limit(findings: &Findings) -> Option<Bytes> {
+    let size = findings.sizing.as_ref()?.recommended?;
+    (findings.limit.bytes() != Some(size)).then_some(size)
+}
+
+/// What its line is called: a guess is called one.
+pub(super) fn recommended_name(findings: &Findings, size: Bytes) -> String {
+    let proved = findings.sizing.as_ref().is_some_and(|sizing| sizing.verified);
+    format!("recommended limit {size}{}", if proved { "" } else { " (a guess)" })
 }
 
 fn memory_head(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings, limit: bool) {
@@ -124,6 +149,7 @@ fn memory_head(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings, limi
         (Sign::Line, ORANGE, "charged peaks".to_owned()),
         (Sign::Band, PURPLE, "unreclaimable, low to high".to_owned()),
         (Sign::Line, GREEN, "RSS".to_owned()),
+        (Sign::Line, MUTED, "page cache".to_owned()),
     ];
     match findings.limit.bytes() {
         Some(_) if limit => legend.push((Sign::Dash, TEXT, "limit".to_owned())),
@@ -138,6 +164,10 @@ fn memory_head(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings, limi
             format!("spikes ({total})")
         };
         legend.push((Sign::Mark, RED, name));
+    }
+    let hits = findings.memory.as_ref().and_then(|memory| memory.limit_hits);
+    if let Some(hits) = hits.filter(|hits| *hits > 0) {
+        legend.push((Sign::Band, RED, format!("limit hits ({hits})")));
     }
     panel.head(canvas, "Memory", &legend);
 }
@@ -160,10 +190,21 @@ fn levels(canvas: &mut Canvas<'_>, panel: &Panel, scale: &ValueScale, rows: &[Me
         }
     }
     canvas.line(&peaks, ORANGE, 1.0);
+    let cache: Vec<_> = rows.iter().map(|row| (x(row), y(row.cache.max))).collect();
+    canvas.line(&cache, MUTED, 0.75);
     let usage: Vec<_> = rows.iter().map(|row| (x(row), y(row.usage.max))).collect();
     canvas.line(&usage, BLUE, 1.5);
     let rss: Vec<_> = rows.iter().map(|row| (x(row), y(row.rss.max))).collect();
     canvas.line(&rss, GREEN, 1.25);
+}
+
+/// Where charges met the limit: along the panel's roof.
+fn hits(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[MemoryColumn]) {
+    for row in rows.iter().filter(|row| row.hits > 0) {
+        let (from, to) = (panel.time.x(row.start), panel.time.x(row.end));
+        let to = to.max(from + 1.5);
+        canvas.rect((from, panel.top), (to, panel.top + 4.0), RED, 0.6);
+    }
 }
 
 /// The run's peak by name: the number that tables show.
@@ -182,8 +223,7 @@ fn highest(canvas: &mut Canvas<'_>, panel: &Panel, scale: &ValueScale, findings:
 }
 
 /// Requests sent per second.
-pub(super) fn rate(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
-    let rows = &findings.timeline.flow;
+pub(super) fn rate(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[FlowColumn]) {
     let most = rows.iter().map(|row| row.rate.1).fold(0.0, f64::max);
     let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
     grid(canvas, &scale);
@@ -192,8 +232,7 @@ pub(super) fn rate(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) 
 }
 
 /// Requests in flight.
-pub(super) fn in_flight(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
-    let rows = &findings.timeline.flow;
+pub(super) fn in_flight(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[FlowColumn]) {
     let number = |row: &FlowColumn| crate::analysis::float(row.in_flight);
     let most = rows.iter().map(number).fold(0.0, f64::max);
     let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
@@ -220,9 +259,8 @@ fn flow_series(
 }
 
 /// Latency from due to the last byte.
-pub(super) fn latency(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
+pub(super) fn latency(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[LatencyColumn]) {
     type Of = fn(&LatencyColumn) -> f64;
-    let rows = &findings.timeline.latency;
     let series: [(&str, Ink, Of, f64); 4] = [
         ("max", RED, |row| row.max, 1.0),
         ("p99", ORANGE, |row| row.p99, 1.25),
@@ -251,8 +289,7 @@ pub(super) fn latency(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Finding
 }
 
 /// CPU time used per wall time.
-pub(super) fn cpu(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
-    let rows = &findings.timeline.vitals;
+pub(super) fn cpu(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[VitalColumn]) {
     let most = rows.iter().filter_map(|row| row.cores).fold(0.0, f64::max);
     let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
     grid(canvas, &scale);
@@ -261,14 +298,13 @@ pub(super) fn cpu(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
 }
 
 /// Share of time in which some task of the target waited.
-pub(super) fn waiting(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings) {
+pub(super) fn waiting(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[VitalColumn]) {
     type Of = fn(&VitalColumn) -> Option<f64>;
     let all: [(&str, Ink, Of); 3] = [
         ("I/O", GREEN, |row| row.io),
         ("CPU", ORANGE, |row| row.cpu),
         ("memory", RED, |row| row.memory),
     ];
-    let rows = &findings.timeline.vitals;
     let values = all.iter().flat_map(|(_, _, of)| rows.iter().filter_map(of));
     let most = values.fold(1.0, f64::max);
     let scale = ValueScale::numbers(most * 1.08, panel.top, panel.bottom);
@@ -287,6 +323,22 @@ pub(super) fn waiting(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Finding
     }
 }
 
+/// Threads and open descriptors.
+pub(super) fn counts(canvas: &mut Canvas<'_>, panel: &Panel, rows: &[VitalColumn]) {
+    let threads = |row: &VitalColumn| row.threads.map(f64::from);
+    let files = |row: &VitalColumn| row.open_files.map(f64::from);
+    let values = rows.iter().flat_map(|row| [threads(row), files(row)]).flatten();
+    let scale = ValueScale::numbers(values.fold(1.0, f64::max) * 1.08, panel.top, panel.bottom);
+    grid(canvas, &scale);
+    let mut legend = vec![(Sign::Line, BLUE, "threads".to_owned())];
+    if rows.iter().any(|row| row.open_files.is_some()) {
+        legend.push((Sign::Line, ORANGE, "open files and sockets".to_owned()));
+    }
+    panel.head(canvas, "Threads and descriptors", &legend);
+    steps(canvas, panel, rows, &scale, BLUE, threads);
+    steps(canvas, panel, rows, &scale, ORANGE, files);
+}
+
 /// A value that holds from one reading to the next.
 fn steps(
     canvas: &mut Canvas<'_>,
@@ -302,6 +354,20 @@ fn steps(
             .flat_map(|(row, y)| [(panel.time.x(row.start), y), (panel.time.x(row.end), y)])
             .collect();
         canvas.line(&points, ink, 1.5);
+    }
+}
+
+/// New lives after the first: a line through all panels, and a name at the top.
+pub(super) fn restarts(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings, foot: f64) {
+    let mut named_until = f64::NEG_INFINITY;
+    for life in findings.lives.iter().skip(1).take(RESTARTS) {
+        let x = panel.time.x(life.start);
+        canvas.line(&[(x, panel.top), (x, foot)], SKY, 1.5);
+        let kind = Type::new(11.0, MUTED);
+        if x > named_until && x + kind.width("restart") < RIGHT {
+            canvas.text((x + 4.0, panel.top + 10.0), "restart", kind);
+            named_until = x + kind.width("restart") + 8.0;
+        }
     }
 }
 

@@ -110,7 +110,7 @@ impl Summary<'_> {
 }
 
 /// Why a run that nothing speaks against passed.
-fn quiet(findings: &Findings) -> String {
+pub(super) fn quiet(findings: &Findings) -> String {
     match &findings.memory {
         Some(memory) => match memory.headroom_percent {
             Some(headroom) => format!("no OOM kill, {} headroom", text::percent(headroom)),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::html::tests::data_of;
 use super::*;
 use crate::analysis::synthetic::{ANCHOR, Script, facts};
 use crate::analysis::{Level, Reason};
@@ -11,7 +12,7 @@ use crate::analysis::{analyse, float};
 use crate::event::Finish;
 use crate::units::{Bytes, Limit};
 
-fn killed() -> Script {
+pub(super) fn killed() -> Script {
     Script {
         kill: Some(0.93),
         phases: vec![("ramp", 30, false), ("burst", 95, true)],
@@ -131,13 +132,30 @@ fn every_report_shows_the_same_peak() {
     let peak = findings.memory.as_ref().unwrap().peak;
     assert_eq!(json(&findings)["memory"]["peak_bytes"], peak.get());
     let named = format!("peak {peak}");
-    for text in [TimelineSvg.render(&findings), Summary::default().render(&findings)] {
+    let html = ReportHtml.render(&findings);
+    let texts = [&TimelineSvg.render(&findings), &Summary::default().render(&findings), &html];
+    for text in texts {
         assert!(text.contains(&named), "{named}");
     }
+    let data = data_of(&html);
+    assert_eq!(data["peak"]["bytes"], peak.get());
+    // What is drawn from adds up to the same: the highest of the column of peaks.
+    let column = &data["memory"]["peak"];
+    let mut at = 0;
+    let steps = column["d"].as_array().unwrap().iter().map(|step| step.as_i64().unwrap());
+    let highest = steps
+        .map(|step| {
+            at += step;
+            at
+        })
+        .max()
+        .unwrap();
+    let unit = column["unit"].as_f64().unwrap();
+    assert!((float(highest.unsigned_abs()) * unit - peak.as_f64()).abs() < 0.5);
     assert!(Markdown.render(&findings).contains(&peak.to_string()));
 }
 
-fn check_svg(svg: &str) {
+pub(super) fn check_svg(svg: &str) {
     let document = roxmltree::Document::parse(svg).unwrap();
     let root = document.root_element();
     assert_eq!(root.tag_name().name(), "svg");
@@ -170,6 +188,7 @@ fn the_slow_measures_are_in_json_table_and_picture() {
     assert!(!markdown.contains("swap"), "there was none: {markdown}");
     let picture = TimelineSvg.render(&findings);
     assert!(picture.contains("CPU, cores in use") && picture.contains("Waiting, %"));
+    assert!(picture.contains("Threads and descriptors") && picture.contains("page cache"));
 }
 
 #[test]
@@ -206,6 +225,11 @@ fn hostile_names_stay_text() {
         assert!(!svg.contains("<script"));
         assert!(!svg.chars().any(|c| c.is_control() && c != '\n'));
     }
+    let html = ReportHtml.render(&findings);
+    assert_eq!(html.matches("<script").count(), 2, "the data block and ours");
+    assert!(!html.contains("<img") && !html.contains("</svg>}"));
+    assert!(!html.chars().any(|c| c.is_control() && c != '\n'));
+    assert_eq!(data_of(&html)["phases"][0]["name"], "</text><script>\u{fffd}x");
     let summary = Summary::default().render(&findings);
     assert!(!summary.chars().any(|c| c.is_control() && c != '\n'));
     let markdown = Markdown.render(&findings);
@@ -290,7 +314,7 @@ fn reports_are_written_whole_and_replaced() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["report.md", "run.json", "startup.svg", "timeline.svg"]);
+    assert_eq!(names, ["report.html", "report.md", "run.json", "startup.svg", "timeline.svg"]);
     assert!(write_all(std::path::Path::new("/nonexistent"), &findings).is_err());
 }
 

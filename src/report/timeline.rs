@@ -15,10 +15,12 @@ const MARGIN: u32 = 40;
 const PHASES: f64 = 92.0;
 /// Where the panel of latency ends, and the last one where there are vitals.
 const LATENCY: u32 = 820;
-const VITALS: u32 = 1030;
+const VITALS: u32 = 1136;
 /// Where memory ends when there is no traffic to show, and the vitals below it.
 const MEMORY_ALONE: u32 = 520;
-const VITALS_ALONE: u32 = 730;
+const VITALS_ALONE: u32 = 836;
+/// Columns that there is room for.
+const COLUMNS: usize = 1000;
 
 /// Renders `timeline.svg`.
 #[derive(Debug, Clone, Copy)]
@@ -36,10 +38,10 @@ impl Renderer for TimelineSvg {
     }
 }
 
-/// Whether there is any traffic to show: a watch has none.
+/// Whether there is any traffic to show: a watch has none, and a phase may only wait.
 fn has_traffic(findings: &Findings) -> bool {
     let timeline = &findings.timeline;
-    !timeline.flow.is_empty() || !timeline.latency.is_empty()
+    !timeline.latency.is_empty() || timeline.flow.iter().any(|row| row.in_flight > 0)
 }
 
 /// The ink of a verdict; the word beside it always says the same.
@@ -60,6 +62,10 @@ fn description(findings: &Findings) -> String {
     if let Some(memory) = &findings.memory {
         words.push(format!("{}.", headline(findings)));
         words.push(format!("OOM kills: {}.", memory.oom_kills));
+        words.extend(memory.limit_hits.map(|hits| format!("Limit hits: {hits}.")));
+    }
+    if findings.lives.len() > 1 {
+        words.push(format!("Restarts: {}.", findings.lives.len() - 1));
     }
     let names: Vec<&str> = findings.phases.iter().map(|row| row.name.as_str()).collect();
     if !names.is_empty() {
@@ -95,7 +101,7 @@ fn foot(findings: &Findings) -> u32 {
 }
 
 fn draw(canvas: &mut Canvas<'_>, findings: &Findings, foot: f64) {
-    let timeline = &findings.timeline;
+    let timeline = findings.timeline.in_columns(COLUMNS);
     let time = TimeScale::new(timeline.start, timeline.end, LEFT, RIGHT);
     head(canvas, findings);
     phases(canvas, &time, findings, foot);
@@ -109,19 +115,21 @@ fn draw(canvas: &mut Canvas<'_>, findings: &Findings, foot: f64) {
     let panel = |top, bottom| Panel { time, top, bottom };
     let memory =
         panel(PHASES + 56.0, if has_traffic(findings) { 430.0 } else { f64::from(MEMORY_ALONE) });
-    panels::memory(canvas, &memory, findings);
+    panels::memory(canvas, &memory, findings, &timeline.memory);
     let above = if has_traffic(findings) {
-        panels::rate(canvas, &panel(474.0, 550.0), findings);
-        panels::in_flight(canvas, &panel(594.0, 660.0), findings);
-        panels::latency(canvas, &panel(704.0, f64::from(LATENCY)), findings);
+        panels::rate(canvas, &panel(474.0, 550.0), &timeline.flow);
+        panels::in_flight(canvas, &panel(594.0, 660.0), &timeline.flow);
+        panels::latency(canvas, &panel(704.0, f64::from(LATENCY)), &timeline.latency);
         f64::from(LATENCY)
     } else {
         f64::from(MEMORY_ALONE)
     };
     if !timeline.vitals.is_empty() {
-        panels::cpu(canvas, &panel(above + 44.0, above + 106.0), findings);
-        panels::waiting(canvas, &panel(above + 150.0, foot), findings);
+        panels::cpu(canvas, &panel(above + 44.0, above + 106.0), &timeline.vitals);
+        panels::waiting(canvas, &panel(above + 150.0, above + 212.0), &timeline.vitals);
+        panels::counts(canvas, &panel(above + 256.0, foot), &timeline.vitals);
     }
+    panels::restarts(canvas, &memory, findings, foot);
     panels::kills(canvas, &memory, findings, foot);
 }
 

@@ -87,19 +87,19 @@ pub(super) fn whose(findings: &Findings) -> Option<&str> {
 }
 
 /// What tables show of a target.
-struct Cells {
-    name: String,
-    peak: String,
-    unreclaimable: String,
-    limit: String,
-    headroom: String,
-    kills: String,
-    state: String,
+pub(super) struct Cells {
+    pub(super) name: String,
+    pub(super) peak: String,
+    pub(super) unreclaimable: String,
+    pub(super) limit: String,
+    pub(super) headroom: String,
+    pub(super) kills: String,
+    pub(super) state: String,
     /// The same in few letters.
-    short: String,
+    pub(super) short: String,
 }
 
-fn cells(row: &Watched) -> Cells {
+pub(super) fn cells(row: &Watched) -> Cells {
     let dash = || "–".to_owned();
     let memory = row.findings.memory.as_ref();
     let (state, short) = match row.ended {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::{
-    ConcurrencySvg, Error, Markdown, Renderer, RunJson, SizingSvg, Snippet, StartupSvg, TimelineSvg,
+    ConcurrencySvg, Error, Markdown, Renderer, ReportHtml, RunJson, SizingSvg, Snippet, StartupSvg,
+    TimelineSvg,
 };
 use crate::analysis::Findings;
 
@@ -23,6 +24,8 @@ pub struct Written {
     pub concurrency: Option<PathBuf>,
     /// `sizing.svg`, where a search was made.
     pub sizing: Option<PathBuf>,
+    /// `report.html`.
+    pub html: PathBuf,
     /// `report.md`.
     pub markdown: PathBuf,
 }
@@ -53,6 +56,7 @@ pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error
             .then(|| write("concurrency.svg", &ConcurrencySvg))
             .transpose()?,
         startup: has_startup.then(|| write("startup.svg", &StartupSvg)).transpose()?,
+        html: write("report.html", &ReportHtml)?,
         markdown: write("report.md", &Markdown)?,
         // Last: where it is, the others are.
         run_json: write("run.json", &RunJson)?,

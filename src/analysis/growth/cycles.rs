@@ -8,6 +8,7 @@ use super::seconds;
 use crate::clock::Moment;
 use crate::event::{MemoryWindow, Sockets, Vitals};
 use crate::judge::float;
+use crate::units::Bytes;
 
 /// Rows that are kept; beyond it neighbours become one.
 const MOST: usize = 512;
@@ -254,6 +255,14 @@ impl Cycles {
             disk_rate: self.rate(|counters| counters.disk),
             floors,
         })
+    }
+
+    /// Floors by when they were, counted from the run's start.
+    pub(super) fn placed(&self, floors: &Floors) -> Vec<(Duration, Bytes)> {
+        let start = self.start.since(Moment::START);
+        let at = |seconds: f64| start + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let rows = floors.times.iter().zip(&floors.values);
+        rows.map(|(time, value)| (at(*time), super::whole(*value))).collect()
     }
 
     fn rate(&self, of: impl Fn(&Counters) -> Option<u64>) -> Option<f64> {

@@ -1,0 +1,160 @@
+//! Series of bounded length, whatever comes in: neighbours are merged in pairs when there are too
+//! many, as extremes and never as means.
+
+use super::LatencyColumn;
+use crate::analysis::float;
+use crate::clock::Moment;
+use crate::event::Histogram;
+
+/// What a column can take in.
+pub(in crate::analysis) trait Merge {
+    /// Takes in a later one; false where they must stay apart.
+    fn merge(&mut self, later: &Self) -> bool;
+}
+
+/// Times in buckets of a sixteenth of an octave: coarse, small, and mergeable.
+#[derive(Debug, Clone, Default)]
+pub(in crate::analysis) struct LatencyCounts {
+    pub(super) start: Moment,
+    pub(super) end: Moment,
+    pub(super) buckets: Vec<u32>,
+    pub(super) max_us: u64,
+}
+
+const PER_OCTAVE: f64 = 16.0;
+
+impl LatencyCounts {
+    pub(in crate::analysis) const fn new(start: Moment, end: Moment) -> Self {
+        Self { start, end, buckets: Vec::new(), max_us: 0 }
+    }
+
+    /// How many times there are.
+    pub(in crate::analysis) fn count(&self) -> u64 {
+        self.buckets.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    pub(in crate::analysis) fn add(&mut self, histogram: &Histogram) {
+        for (us, count) in histogram.counts() {
+            let bucket = bucket(us);
+            if self.buckets.len() <= bucket {
+                self.buckets.resize(bucket + 1, 0);
+            }
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.buckets[bucket] = self.buckets[bucket].saturating_add(count);
+        }
+        self.max_us = self.max_us.max(histogram.max().unwrap_or(0));
+    }
+
+    /// Takes in another's times.
+    pub(in crate::analysis) fn join(&mut self, other: &Self) {
+        self.end = self.end.max(other.end);
+        if self.buckets.len() < other.buckets.len() {
+            self.buckets.resize(other.buckets.len(), 0);
+        }
+        for (mine, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine = mine.saturating_add(*more);
+        }
+        self.max_us = self.max_us.max(other.max_us);
+    }
+
+    pub(in crate::analysis) fn percentile_ms(&self, share: f64) -> f64 {
+        let total: u64 = self.buckets.iter().map(|count| u64::from(*count)).sum();
+        let wanted = share * float(total);
+        let mut seen = 0_u64;
+        for (bucket, count) in (0_u32..).zip(&self.buckets) {
+            seen += u64::from(*count);
+            if float(seen) >= wanted {
+                let us = ((f64::from(bucket) + 0.5) / PER_OCTAVE).exp2();
+                return us.min(float(self.max_us)) / 1e3;
+            }
+        }
+        float(self.max_us) / 1e3
+    }
+
+    pub(super) fn column(&self) -> LatencyColumn {
+        LatencyColumn {
+            start: self.start,
+            end: self.end,
+            p50: self.percentile_ms(0.50),
+            p95: self.percentile_ms(0.95),
+            p99: self.percentile_ms(0.99),
+            max: float(self.max_us) / 1e3,
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "16 × log2 of an u64 lies between 0 and 1024"
+)]
+fn bucket(us: u64) -> usize {
+    (float(us.max(1)).log2() * PER_OCTAVE) as usize
+}
+
+impl Merge for LatencyCounts {
+    fn merge(&mut self, later: &Self) -> bool {
+        self.join(later);
+        true
+    }
+}
+
+/// A series of bounded length: each entry covers one stretch of equal width.
+#[derive(Debug)]
+pub(in crate::analysis) struct Columns<T> {
+    most: usize,
+    width: u64,
+    /// Which stretch, and what was in it.
+    rows: Vec<(u64, T)>,
+}
+
+impl<T: Merge> Columns<T> {
+    pub(in crate::analysis) const fn new(most: usize, width: u64) -> Self {
+        Self { most, width, rows: Vec::new() }
+    }
+
+    /// The rows, oldest first.
+    pub(in crate::analysis) fn rows(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
+        self.rows.iter().map(|row| &row.1)
+    }
+
+    pub(in crate::analysis) fn add(&mut self, at: Moment, row: T) {
+        let index = at.as_nanos() / self.width;
+        match self.rows.last_mut() {
+            Some((last, before)) if *last >= index => {
+                if !before.merge(&row) {
+                    self.rows.push((index, row));
+                }
+            }
+            _ => self.rows.push((index, row)),
+        }
+        // Lives that must stay apart can keep some pairs apart, so try a few widths.
+        for _ in 0..8 {
+            if self.rows.len() <= self.most {
+                break;
+            }
+            self.double();
+        }
+    }
+
+    /// What was collected, oldest first.
+    pub(in crate::analysis) fn into_rows(self) -> Vec<T> {
+        self.rows.into_iter().map(|row| row.1).collect()
+    }
+
+    fn double(&mut self) {
+        self.width *= 2;
+        let mut merged: Vec<(u64, T)> = Vec::with_capacity(self.most + 1);
+        for (index, row) in self.rows.drain(..) {
+            match merged.last_mut() {
+                Some((last, before)) if *last == index / 2 => {
+                    if !before.merge(&row) {
+                        merged.push((index / 2, row));
+                    }
+                }
+                _ => merged.push((index / 2, row)),
+            }
+        }
+        self.rows = merged;
+    }
+}
