@@ -3,7 +3,9 @@
 
 #![allow(dead_code, reason = "each test target uses its own part")]
 
+pub(crate) mod browser;
 pub(crate) mod harness;
+pub(crate) mod made;
 pub(crate) mod sampled;
 pub(crate) mod schema;
 
