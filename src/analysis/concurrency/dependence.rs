@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_comes_to_its_end_in_the_last_levels_is_no_line() {
-        let roofed = points(1, 0.02 * MIB, |load| load.min(80.0) * MIB);
+        let roofed = points(1, 0.02 * MIB, |load| load.min(84.0) * MIB);
         assert_eq!(class(&roofed), DependenceClass::Settles);
         let line = points(1, 0.02 * MIB, |load| load * MIB);
         assert_eq!(class(&line), DependenceClass::Linear);
