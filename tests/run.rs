@@ -239,7 +239,7 @@ fn a_kill_by_another_signal_is_no_oom_kill() {
     on_each_runtime(|runtime, bench| {
         bench.scenario(
             &["exits", "--signal", "9", "--after-ms", "1000"],
-            &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(10)),
+            &format!("limits = {{ memory = \"64MiB\" }}\n{QUICK_STARTUP}{}", idle_phase(30)),
         );
         let ended = bench.run_scenario(runtime);
         let json = ended.expect_code(4).json();
