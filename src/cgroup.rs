@@ -24,7 +24,9 @@ pub use memory::{
     KernelSplit, LimitCounts, LimitReader, Parts, PartsReader, PeakSource, Reading, TickReader,
     is_gone,
 };
-pub use tree::{GroupLimits, Nest, PREFIX, Tree, kill_all, remove_run, runs_with_groups};
+pub use tree::{
+    GroupLimits, Nest, PREFIX, Tree, kill_all, remove_run, run_is_used, runs_with_groups,
+};
 
 /// Which hierarchy accounts for memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

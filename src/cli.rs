@@ -15,6 +15,7 @@ mod load;
 mod load_text;
 mod machines;
 mod options;
+mod panics;
 mod print;
 mod report;
 mod run;
@@ -23,6 +24,7 @@ mod serve;
 mod shell;
 mod signals;
 mod size;
+mod supervise;
 mod watch;
 
 use clap::{Parser, Subcommand};

@@ -25,7 +25,7 @@ use crate::clock::Moment;
 use crate::units::Bytes;
 
 pub use answers::{Answers, IterationWindow, Status, StatusWindow, UserWindow};
-pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts};
+pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts, temporary_prefix};
 pub use histogram::{Histogram, HistogramError};
 pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill, TrialsDone, TrialsEnd};
 pub use memory::{
@@ -156,6 +156,13 @@ pub enum What {
     TrialsDone(TrialsDone),
     /// Requests one by one, where they were to be kept.
     Requests(RequestBlock),
+    /// What a recording held here can't be read any more. Told by the reader; never recorded.
+    Lost {
+        /// From when on, at the latest, it is lost.
+        from: Moment,
+        /// Until when; to the recording's end where nothing readable follows.
+        until: Option<Moment>,
+    },
 }
 
 impl What {

@@ -30,6 +30,7 @@
 //! | [`units`] | sizes, limits, rates, percentages, durations: parsed and printed |
 //! | [`clock`] | one monotonic clock, anchored once to wall time; driven by hand in tests |
 //! | [`logs`] | pure parsers of recorded traffic: access logs, JSON lines, HTTP Archives |
+//! | [`tripwire`] | threads that break down when tests tell them to |
 //! | [`event`] | the one vocabulary that producers send, recordings hold and the analysis reads |
 //! | [`scenario`] | TOML → checked scenario, with every fault at once and its place |
 //! | [`plan`] | what will happen: target, phases, steps, arrival schedules, rules, budgets |
@@ -86,4 +87,5 @@ pub mod runtime;
 pub mod sample;
 pub mod scenario;
 pub mod session;
+pub mod tripwire;
 pub mod units;

@@ -4,15 +4,22 @@
 //! A recording is an `SQLite` database, `recording.db`. Its `meta` table holds JSON documents: what
 //! the run is ([`Outline`]), where it ran
 //! ([`RunFacts`]) and its clock's anchor. Its `batch` table holds events in
-//! order, some half a second of them a row: a `MessagePack` array with field names, deflated.
-//! Each batch is one transaction, so that a killed run loses at most what was not yet committed.
+//! order, a quarter of a second of them a row: a `MessagePack` array with field names, deflated,
+//! with a checksum (since format 2). Each batch is one transaction, so that a killed run loses at
+//! most what was not yet committed. A recording appears as a whole, header and all, or not at all;
+//! room held back on the disk lets a run tell how it ended when that is full; and of a damaged one
+//! everything is read that its checksums say is right.
 //!
 //! Rejected: one row an event (a day's soak is then mostly row overhead), and `JSON` (five times
 //! the size before compression).
 
+mod checkpoint;
 mod directory;
 mod error;
+mod opening;
 mod reader;
+mod recorder;
+mod reserve;
 mod store;
 mod unpack;
 mod writer;
@@ -20,7 +27,7 @@ mod writer;
 pub use directory::RunDirectory;
 pub use error::Error;
 pub use reader::{Events, Recording};
-pub use writer::Recorder;
+pub use recorder::{LastWords, Recorder};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +36,7 @@ use crate::event::RunFacts;
 use crate::plan::Outline;
 
 /// The version of the recording's format that this program writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a recording says of its run beside the events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

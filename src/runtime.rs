@@ -44,7 +44,7 @@ pub use build::Say;
 pub use docker::{ImageFacts, Pipe, Stats, image_facts};
 pub use error::{Error, ErrorKind, explain};
 pub use host::{bare_host_facts, boot_id};
-pub use leftovers::{Leftover, leftovers, remove_leftovers};
+pub use leftovers::{Leftover, Leftovers, Scratch, goes_on, leftovers, remove_leftovers};
 pub use ready::{ReadyProbe, await_ready};
 
 /// Where the user wants the target to run.
@@ -279,6 +279,18 @@ impl Runtime {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         self.notes.clone()
+    }
+
+    /// Notes that the run keeps its files in a directory: those that are not whole yet when it is
+    /// killed are found there.
+    ///
+    /// # Errors
+    /// When that can't be noted.
+    pub fn reports_in(&self, dir: &Path) -> Result<(), Error> {
+        match &self.kind {
+            Kind::Docker(docker) => docker.note().reports_in(dir),
+            Kind::Native(native) => native.note().reports_in(dir),
+        }
     }
 
     /// What is known of this host.

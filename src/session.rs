@@ -10,6 +10,7 @@
 //! Whatever happens, a life that was opened is closed again: its container and cgroups are gone
 //! when [`Session::close`] returns.
 
+mod breakdown;
 mod error;
 mod life;
 mod load_run;
@@ -33,6 +34,7 @@ use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::runtime::{Built, Runtime};
 
+pub use breakdown::{Breakdown, BreakdownHandle, Breakdowns};
 pub use error::Error;
 pub use life::{Life, Opened};
 pub use load_run::LoadRun;
@@ -61,6 +63,8 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Asks the run to stop early.
     pub stop: StopSignal,
+    /// Tells of threads that broke down.
+    pub breakdowns: Breakdowns,
     /// Is shown each event.
     pub observer: Observer,
 }
@@ -74,6 +78,7 @@ pub struct Session {
     clock: Clock,
     recorder: Recorder,
     stop: StopSignal,
+    breakdowns: Breakdowns,
     observer: Observer,
     sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -114,6 +119,7 @@ impl Session {
             clock: parts.clock,
             recorder: parts.recorder,
             stop: parts.stop,
+            breakdowns: parts.breakdowns,
             observer: parts.observer,
             sender,
             receiver,
@@ -177,16 +183,19 @@ impl Session {
         if !self.seen.take(&event) {
             return Ok(());
         }
+        crate::tripwire::pass("session");
         (self.observer)(&event);
         self.flight.take(event, &mut self.to_record);
+        let mut recorded = Ok(());
         for event in self.to_record.drain(..) {
             if matches!(event.what, What::Spikes(_)) {
                 // Found just now, in the ticks.
                 (self.observer)(&event);
             }
-            self.recorder.record(event).await?;
+            let taken = self.recorder.record(event).await;
+            recorded = recorded.and(taken);
         }
-        Ok(())
+        Ok(recorded?)
     }
 
     /// Waits for `work`, pumping events meanwhile. Never ends early.
@@ -202,6 +211,8 @@ impl Session {
     }
 
     /// Waits for `work`, pumping events meanwhile, until the run is asked to stop or `watch` holds.
+    /// A thread of ours that breaks down meanwhile ends the run, where that means nothing without
+    /// it.
     async fn until<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -216,10 +227,19 @@ impl Session {
             tokio::select! {
                 biased;
                 () = stop.asked() => return Ok(Waited::Stopped),
+                broken = self.breakdowns.next() => self.broke_down(broken).await?,
                 Some(event) = self.receiver.recv() => self.take(event).await?,
                 done = &mut work => return Ok(Waited::Done(done)),
             }
         }
+    }
+
+    /// Goes on without a thread that broke down, or not.
+    async fn broke_down(&mut self, broken: Breakdown) -> Result<(), Error> {
+        if broken.is_fatal() {
+            return Err(broken.into());
+        }
+        self.note(broken.told()).await
     }
 
     /// Takes in what producers have sent so far.

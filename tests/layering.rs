@@ -12,6 +12,7 @@ use syn::visit::{self, Visit};
 /// Module → what it may name beside itself, in the order in which data flows.
 const TABLE: &[(&str, &[&str])] = &[
     ("units", &[]),
+    ("tripwire", &[]),
     ("clock", &["units"]),
     ("logs", &[]),
     ("event", &["units", "clock"]),
@@ -19,16 +20,16 @@ const TABLE: &[(&str, &[&str])] = &[
     ("plan", &["units", "scenario"]),
     ("cgroup", &["units"]),
     ("runtime", &["units", "clock", "event", "plan", "cgroup"]),
-    ("sample", &["units", "clock", "event", "plan", "cgroup"]),
-    ("load", &["units", "clock", "event", "plan"]),
+    ("sample", &["units", "clock", "tripwire", "event", "plan", "cgroup"]),
+    ("load", &["units", "clock", "tripwire", "event", "plan"]),
     ("helper", &["units", "clock", "event", "plan", "cgroup", "runtime", "sample", "load"]),
-    ("record", &["units", "clock", "event", "plan"]),
+    ("record", &["units", "clock", "tripwire", "event", "plan"]),
     ("judge", &["units", "clock", "event", "plan"]),
     (
         "session",
         &[
-            "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",
-            "helper", "record", "judge",
+            "units", "clock", "tripwire", "event", "scenario", "plan", "cgroup", "runtime",
+            "sample", "load", "helper", "record", "judge",
         ],
     ),
     ("analysis", &["units", "clock", "event", "plan", "judge"]),

@@ -21,7 +21,7 @@ use crate::event::{
     SamplerReport, SamplingStart, Vitals, What,
 };
 use crate::judge::{Placed, Places, Thresholds};
-use crate::plan::{Outline, Rule};
+use crate::plan::{Outline, Rule, WATCH_PHASE};
 use crate::units::{Bytes, Percent};
 
 /// Notes that are kept.
@@ -55,6 +55,9 @@ pub(super) struct Collector {
     notes: Vec<String>,
     finish: Option<Finish>,
     end: Moment,
+    /// The life that began last.
+    last_life: Option<LifeRole>,
+    lost: Vec<(Moment, Option<Moment>)>,
 }
 
 /// OOM kills by life: sources that tell of one kill are counted once.
@@ -140,6 +143,8 @@ impl Collector {
             notes: Vec::new(),
             finish: None,
             end: Moment::START,
+            last_life: None,
+            lost: Vec::new(),
         }
     }
 
@@ -153,7 +158,12 @@ impl Collector {
             self.memory(&placed);
         }
         match &event.what {
-            What::Life(start) if start.role == LifeRole::Main => self.timeline.begin(at),
+            What::Life(start) => {
+                self.last_life = Some(start.role);
+                if start.role == LifeRole::Main {
+                    self.timeline.begin(at);
+                }
+            }
             What::Sampling(start) => self.sampling(start),
             What::Exec { life, .. } => self.spikes.exec(*life),
             What::OomKill(kill) => self.kill(kill, at),
@@ -189,6 +199,9 @@ impl Collector {
             What::GeneratorDone(report) => self.generator = Some(*report),
             What::Note { text } if self.notes.len() < MOST_NOTES => self.notes.push(text.clone()),
             What::Finished(finish) => self.finish = Some(finish.clone()),
+            What::Lost { from, until } if self.lost.len() < MOST_NOTES => {
+                self.lost.push((*from, *until));
+            }
             _ => {}
         }
     }
@@ -291,6 +304,7 @@ impl Collector {
 
     pub(super) fn finish(mut self, facts: &RunFacts, anchor: Anchor) -> Findings {
         self.thresholds.finish();
+        let (place, stopped_at) = self.place_at_end();
         for placed in self.places.finish() {
             self.memory(&placed);
         }
@@ -348,13 +362,32 @@ impl Collector {
         let finish = self.finish.as_ref();
         findings.sizing = sizing::estimate(&findings, &self.outline, self.levels, finish);
         findings.checklist = checklist::answers(&findings, &self.outline);
-        let phase_at = |at| {
-            let phase = self.places.phase_at(at)?;
-            let phase = self.outline.phases.get(usize::from(phase));
-            phase.map(|phase| phase.name.clone())
-        };
-        verdict::judge(&mut findings, &self.kills, finish, &self.outline, &phase_at);
+        let phase_at = |at| phase_at(&self.places, &self.outline, at);
+        let stop = verdict::Stop { finish, at: stopped_at, place, lost: &self.lost };
+        verdict::judge(&mut findings, &self.kills, &stop, &self.outline, &phase_at);
         findings
+    }
+
+    /// What was going on when the run ended, and when that was. A run that could still say why it
+    /// ended cleared everything away first: what counts is the phase that it ended in.
+    fn place_at_end(&self) -> (String, Moment) {
+        let at = match (&self.finish, self.places.phases().last()) {
+            (Some(_), Some((_, _, Some(ended)))) => *ended,
+            _ => self.end,
+        };
+        let place = match self.last_life {
+            None => "before anything was started".to_owned(),
+            Some(LifeRole::Trial { number } | LifeRole::Unlimited { number }) => {
+                format!("in startup trial {number}")
+            }
+            Some(LifeRole::Main) => match phase_at(&self.places, &self.outline, at) {
+                None if self.places.phases().is_empty() => "before the first phase".to_owned(),
+                None => "after the last phase".to_owned(),
+                Some(phase) if phase == WATCH_PHASE => "while it was watched".to_owned(),
+                Some(phase) => format!("in phase {phase}"),
+            },
+        };
+        (place, at)
     }
 
     /// The main lives' memory with what is known only at the end.
@@ -369,6 +402,12 @@ impl Collector {
         memory.limit_hits = (!self.limit_hits.is_empty()).then(|| self.limit_hits.values().sum());
         memory
     }
+}
+
+/// The name of the phase in which a moment lies.
+fn phase_at(places: &Places, outline: &Outline, at: Moment) -> Option<String> {
+    let phase = outline.phases.get(usize::from(places.phase_at(at)?))?;
+    Some(phase.name.clone())
 }
 
 /// What may have to do with a spike: edges of phases, lives, kills.

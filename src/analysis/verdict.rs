@@ -51,17 +51,31 @@ pub(super) const fn decide(trouble: Trouble) -> (Verdict, u8) {
     }
 }
 
+/// How and where a recording ends, and what of it can't be read.
+pub(super) struct Stop<'a> {
+    /// The reason why the run ended; none where nobody said so.
+    pub(super) finish: Option<&'a Finish>,
+    /// The last moment of which anything is known.
+    pub(super) at: Moment,
+    /// What was going on then: "in phase soak".
+    pub(super) place: String,
+    /// Spans that can't be read.
+    pub(super) lost: &'a [(Moment, Option<Moment>)],
+}
+
 /// Fills in reasons, verdict and exit code.
 pub(super) fn judge(
     findings: &mut Findings,
     kills: &Kills,
-    finish: Option<&Finish>,
+    stop: &Stop<'_>,
     outline: &Outline,
     phase_at: &dyn Fn(Moment) -> Option<String>,
 ) {
+    let finish = stop.finish;
     let mut case = Case { trouble: Trouble::default(), reasons: Vec::new() };
     case.kills(findings, kills, finish, phase_at);
-    case.ending(finish);
+    case.ending(stop);
+    case.lost(stop);
     case.growth(findings);
     case.thresholds(&findings.thresholds, finish);
     case.headroom(findings);
@@ -146,22 +160,29 @@ impl Case {
         }
     }
 
-    fn ending(&mut self, finish: Option<&Finish>) {
+    fn ending(&mut self, stop: &Stop<'_>) {
         let trouble = &mut self.trouble;
-        let (id, text) = match finish {
+        let (place, when) = (&stop.place, stop.at.as_secs_f64());
+        let mut at = None;
+        let (id, text) = match stop.finish {
             None => {
-                trouble.interrupted = true;
-                let text = "the recording was cut off: what follows covers the run so far";
-                ("cut_off", text.to_owned())
+                (trouble.interrupted, at) = (true, Some(stop.at));
+                let text = format!(
+                    "the recording was cut off {place} at {when:.1} s, without a word: Highwater \
+                     was killed, or its machine stopped; what follows covers the run so far"
+                );
+                ("cut_off", text)
             }
             Some(Finish::Interrupted) => {
-                trouble.interrupted = true;
-                let text = "interrupted: what follows covers the run so far";
-                ("interrupted", text.to_owned())
+                (trouble.interrupted, at) = (true, Some(stop.at));
+                let text = format!(
+                    "interrupted {place} at {when:.1} s: what follows covers the run so far"
+                );
+                ("interrupted", text)
             }
             Some(Finish::Failed { text }) => {
-                trouble.host = true;
-                ("host", text.clone())
+                (trouble.host, at) = (true, Some(stop.at));
+                ("host", format!("the run could not go on {place} at {when:.1} s: {text}"))
             }
             Some(Finish::TargetFailed { text }) => {
                 trouble.target = true;
@@ -175,7 +196,24 @@ impl Case {
         };
         // After a kill, that the target ended or did not become ready goes without saying.
         let level = if id == "target" && self.trouble.killed { Level::Info } else { Level::Fail };
-        self.say(id, level, text, None);
+        self.say(id, level, text, at);
+    }
+
+    /// What can't be read may hold anything, a kill too.
+    fn lost(&mut self, stop: &Stop<'_>) {
+        for (from, until) in stop.lost {
+            self.trouble.untrusted = true;
+            let from_s = from.as_secs_f64();
+            let span = until.map_or_else(
+                || format!("after {from_s:.1} s"),
+                |until| format!("from {from_s:.1} s to {:.1} s", until.as_secs_f64()),
+            );
+            let text = format!(
+                "the recording is damaged: what happened {span} can't be read; what follows covers \
+                 the rest"
+            );
+            self.say("damaged", Level::Fail, text, Some(*from));
+        }
     }
 
     fn thresholds(&mut self, measured: &[Measured], finish: Option<&Finish>) {

@@ -6,9 +6,9 @@ use super::startup::{self, Trialling};
 use crate::clock::Clock;
 use crate::event::{Finish, RunFacts};
 use crate::plan::Plan;
-use crate::record::{Header, Recorder, RunDirectory};
+use crate::record::{Header, LastWords, Recorder, RunDirectory};
 use crate::runtime::{Built, Runtime};
-use crate::session::{Error, Observer, Parts, Session, StopSignal, Way};
+use crate::session::{Breakdowns, Error, Observer, Parts, Session, StopSignal, Way};
 
 /// What one run works with.
 pub struct Job {
@@ -34,6 +34,10 @@ pub struct Job {
     pub observer: Observer,
     /// Whether only the startup trials are run.
     pub startup_only: bool,
+    /// How the recording ends where the run can't say so itself any more.
+    pub last_words: LastWords,
+    /// Tells of threads that broke down.
+    pub breakdowns: Breakdowns,
 }
 
 /// Runs trials and phases and ends the recording. What the run made is still to be cleared away by
@@ -44,7 +48,7 @@ pub struct Job {
 pub async fn run(job: Job) -> Result<Finish, Error> {
     let header =
         Header { anchor: job.clock.anchor(), outline: job.plan.outline(), facts: facts(&job) };
-    let recorder = Recorder::create(&job.directory, &header, &job.plan.budget)?;
+    let recorder = Recorder::begin(&job.directory, &header, &job.plan.budget, job.last_words)?;
     let notes = [job.runtime.notes(), job.notes].concat();
     let trialling = Trialling::default();
     let mut session = Session::new(Parts {
@@ -55,6 +59,7 @@ pub async fn run(job: Job) -> Result<Finish, Error> {
         clock: job.clock,
         recorder,
         stop: job.stop,
+        breakdowns: job.breakdowns,
         observer: trialling.before(job.observer),
     });
     session.join_helper().await?;
@@ -66,7 +71,8 @@ pub async fn run(job: Job) -> Result<Finish, Error> {
         Err(error) => {
             // What was measured so far is kept: the recording ends with the reason.
             let text = crate::runtime::explain(&error);
-            session.finish(Finish::Failed { text }).await?;
+            // Whether that can be written or not, this error is the one to tell.
+            let _ = session.finish(Finish::Failed { text }).await;
             return Err(error);
         }
     };

@@ -212,6 +212,15 @@ pub fn runs_with_groups(hierarchies: &Hierarchies) -> Vec<String> {
     runs
 }
 
+/// Whether anything runs in the groups of a run, by its id.
+#[must_use]
+pub fn run_is_used(hierarchies: &Hierarchies, run_id: &str) -> bool {
+    let dirs = hierarchies.all_dirs(&format!("/{PREFIX}{run_id}"));
+    dirs.iter().flat_map(|dir| groups_below(dir)).any(|group| {
+        fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|text| !text.trim().is_empty())
+    })
+}
+
 /// Removes all groups of a run, by its id.
 ///
 /// # Errors

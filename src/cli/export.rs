@@ -69,10 +69,10 @@ fn written(
     let header = recording.header();
     let (outline, anchor) = (&header.outline, header.anchor);
     let mut damage = None;
-    let events = recording.events().map_while(|event| match event {
+    let events = recording.events().filter_map(|event| match event {
         Ok(event) => Some(event),
         Err(error) => {
-            damage = Some(error);
+            damage.get_or_insert(error);
             None
         }
     });
@@ -101,7 +101,7 @@ fn written(
     };
     out.flush()?;
     if let Some(error) = damage {
-        note(&format!("warning: {error}; what was written covers what comes before"));
+        note(&format!("warning: {error}; what was written covers the rest"));
     }
     Ok(count)
 }

@@ -50,7 +50,12 @@ impl From<crate::record::Error> for Fault {
             E::Missing { .. } | E::Foreign { .. } | E::TooNew { .. } | E::Exists { .. } => {
                 Exit::BadUse
             }
-            E::Create { .. } | E::Store { .. } | E::Damaged { .. } | E::Writer => Exit::HostCannot,
+            E::Create { .. }
+            | E::Store { .. }
+            | E::NoRoom { .. }
+            | E::Damaged { .. }
+            | E::Lost { .. }
+            | E::Writer => Exit::HostCannot,
         };
         Self::new(exit, &error, error.help())
     }

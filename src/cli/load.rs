@@ -18,8 +18,9 @@ use super::load_text::Account;
 use super::options::{ArrivalsChoice, Load};
 use super::print::print_all;
 use super::report::{exit_of, give, print_json, write_reports};
-use super::run::{KEPT, allow_connections, supervise, tokio_runtime};
+use super::run::{allow_connections, tokio_runtime};
 use super::signals::Signals;
+use super::supervise::{KEPT, Supervision, shown};
 use super::{Exit, Fault};
 use crate::clock::Clock;
 use crate::event::{ReleaseBuild, RunFacts};
@@ -28,8 +29,8 @@ use crate::plan::{
     OpenLoad, PhasePlan, RateStage, Reply, Rule, ScenarioChoice, ScenarioPlan, StepPlan, Think,
     TrafficPlan, Transfer, UserStage, is_template,
 };
-use crate::record::{Header, Recorder, RunDirectory};
-use crate::runtime::bare_host_facts;
+use crate::record::{Header, LastWords, Recorder, RunDirectory};
+use crate::runtime::{Scratch, bare_host_facts};
 use crate::scenario::unsendable;
 use crate::session::{LoadRun, StopSignal};
 
@@ -58,8 +59,17 @@ pub(super) fn load(options: &Load) -> Result<Exit, Fault> {
     let tokio = tokio_runtime()?;
     let address = tokio.block_on(reach(&url))?;
     let kept = options.out.is_some();
-    let scratch = tempfile::tempdir().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
-    let place = options.out.clone().unwrap_or_else(|| scratch.path().join("load"));
+    // Without a place to keep it, what is recorded goes when it was read.
+    let scratch = match &options.out {
+        Some(_) => None,
+        None => {
+            let run_id = format!("{:08x}", rand::random::<u32>());
+            let scratch = Scratch::alone(&run_id, "load");
+            Some(scratch.map_err(|error| Fault::new(Exit::HostCannot, &error, None))?)
+        }
+    };
+    let scratch = scratch.as_ref().map(Scratch::path).unwrap_or_else(|| Path::new("."));
+    let place = options.out.clone().unwrap_or_else(|| scratch.join("load"));
     let directory = RunDirectory::create(&place)?;
     let account = Arc::new(Mutex::new(Account::default()));
     tokio.block_on(record(plan, options, &url, address, &directory, &account))?;
@@ -143,11 +153,13 @@ async fn record(
 ) -> Result<(), Fault> {
     let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let (handle, stop) = StopSignal::new();
+    let last_words = LastWords::default();
+    let breakdowns = super::panics::listen(&last_words);
     let progress = super::run::progress_of(plan.outline(), &options.output);
     let clock = Clock::start();
     let header = Header { anchor: clock.anchor(), outline: plan.outline(), facts: facts() };
-    let recorder = Recorder::create(directory, &header, &plan.budget)?;
-    let (counted, shown) = (Arc::clone(account), progress.clone());
+    let recorder = Recorder::begin(directory, &header, &plan.budget, last_words.clone())?;
+    let (counted, viewed) = (Arc::clone(account), progress.clone());
     let run = LoadRun {
         plan,
         address,
@@ -155,10 +167,11 @@ async fn record(
         clock,
         recorder,
         stop,
+        breakdowns,
         observer: Box::new(move |event| {
             counted.lock().expect("counting never panics").take(event);
-            if let Some(progress) = &shown {
-                progress.lock().expect("progress never panics").take(event);
+            if let Some(progress) = &viewed {
+                shown(progress).take(event);
             }
         }),
     };
@@ -167,7 +180,14 @@ async fn record(
             async move { run.run().await.map_err(|error| super::run::session_fault(&error)) },
         );
     let left = if options.out.is_some() { KEPT } else { NOT_KEPT };
-    supervise(work, &mut signals, &handle, None, progress.as_ref(), left).await.map(|_| ())
+    let supervision = Supervision {
+        handle: &handle,
+        deadline: None,
+        progress: progress.as_ref(),
+        last_words: &last_words,
+        left,
+    };
+    supervision.wait(work, &mut signals).await.map(|_| ())
 }
 
 fn facts() -> RunFacts {

@@ -449,6 +449,9 @@ pub(super) struct Watch {
 pub(super) struct Report {
     /// The run's directory
     pub(super) directory: PathBuf,
+    /// Where the reports go, when not into the run's directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) against: Against,
     #[command(flatten)]
@@ -530,6 +533,9 @@ pub(super) struct Clean {
     /// Only say what would be removed
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Only what this run left, wherever it was started; its id is what the names end with
+    #[arg(long, value_name = "ID")]
+    pub(super) run: Option<String>,
 }
 
 #[cfg(test)]

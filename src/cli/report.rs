@@ -9,18 +9,48 @@ use super::print::{note, print_all};
 use super::{Exit, Fault};
 use crate::analysis::{self, Findings, Verdict};
 use crate::campaign::size::Search;
-use crate::record::{Recording, RunDirectory};
+use crate::clock::Moment;
+use crate::event::{Event, What};
+use crate::record::{Error, Recording, RunDirectory};
 use crate::report::{self, Renderer, RunJson, Summary};
+use crate::runtime;
+
+/// So many parts that can't be read are told one by one.
+const MOST_WARNINGS: usize = 10;
 
 /// `highwater report DIR`
 pub(super) fn report(options: &Report) -> Result<Exit, Fault> {
     options.output.machines.check()?;
     if Search::is_in(&options.directory) {
-        return super::size::report_again(&options.directory, &options.output);
+        let to = options.out.as_ref().unwrap_or(&options.directory);
+        make(to)?;
+        return super::size::report_again(&options.directory, to, &options.output);
     }
     let directory = RunDirectory::open(&options.directory)?;
     let held = held(&options.against)?;
-    render(&directory, &options.output, held)
+    let Some(out) = &options.out else {
+        return match rendered(&directory, directory.path(), &options.output, held)? {
+            (exit, Err(error)) if is_read_only(&error) => {
+                let place = directory.path().display();
+                note(&format!(
+                    "note: no reports are written, for `{place}` is read-only: `--out DIR` puts \
+                     them elsewhere"
+                ));
+                Ok(exit)
+            }
+            (exit, written) => written.map(|()| exit).map_err(|error| unwritten(&error)),
+        };
+    };
+    make(out)?;
+    let (exit, written) = rendered(&directory, out, &options.output, held)?;
+    written.map(|()| exit).map_err(|error| unwritten(&error))
+}
+
+fn make(place: &Path) -> Result<(), Fault> {
+    std::fs::create_dir_all(place).map_err(|error| {
+        let text = format!("failed to make the directory `{}`: {error}", place.display());
+        Fault::plain(Exit::HostCannot, &text, "choose a writable place with `--out DIR`")
+    })
 }
 
 /// Analyses a run's recording, holds it against a baseline where there is one, writes its reports,
@@ -30,12 +60,35 @@ pub(super) fn render(
     output: &Output,
     held: Option<Held<'_>>,
 ) -> Result<Exit, Fault> {
+    let (exit, written) = rendered(directory, directory.path(), output, held)?;
+    written.map(|()| exit).map_err(|error| unwritten(&error))
+}
+
+/// The same, with the reports in a place of their own. What was found is printed, whether they
+/// could be written or not.
+fn rendered(
+    directory: &RunDirectory,
+    place: &Path,
+    output: &Output,
+    held: Option<Held<'_>>,
+) -> Result<(Exit, Result<(), report::Error>), Fault> {
     let mut findings = analyse(directory)?;
     if let Some(held) = held {
         held.judge(directory, &mut findings);
     }
-    write_all(directory, &findings)?;
-    print_rendered(&findings, directory.path(), output)
+    let written = report::write_all(place, &findings).map(drop);
+    let exit = print_found(&findings, Some(place).filter(|_| written.is_ok()), output)?;
+    Ok((exit, written))
+}
+
+/// Whether a report could not be written because nobody may write there.
+fn is_read_only(error: &report::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.source.kind(), PermissionDenied | ReadOnlyFilesystem)
+}
+
+fn unwritten(error: &report::Error) -> Fault {
+    Fault::new(Exit::HostCannot, error, Some("is there room, and may you write there?".to_owned()))
 }
 
 /// Prints findings whose reports are in a directory, and gives the exit code that goes with them.
@@ -44,11 +97,19 @@ pub(super) fn print_rendered(
     directory: &Path,
     output: &Output,
 ) -> Result<Exit, Fault> {
+    print_found(findings, Some(directory), output)
+}
+
+fn print_found(
+    findings: &Findings,
+    directory: Option<&Path>,
+    output: &Output,
+) -> Result<Exit, Fault> {
     if output.json {
         print_json(findings)?;
     } else {
         let color = !output.no_color && std::io::stdout().is_terminal();
-        let summary = Summary { color, directory: Some(directory) };
+        let summary = Summary { color, directory };
         print_all(summary.render(findings).trim_end())?;
     }
     give(findings, output)?;
@@ -68,9 +129,7 @@ pub(super) fn write_reports(directory: &RunDirectory) -> Result<Findings, Fault>
 }
 
 fn write_all(directory: &RunDirectory, findings: &Findings) -> Result<(), Fault> {
-    report::write_all(directory.path(), findings).map(drop).map_err(|error| {
-        Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
-    })
+    report::write_all(directory.path(), findings).map(drop).map_err(|error| unwritten(&error))
 }
 
 /// The exit code that belongs to the findings.
@@ -110,18 +169,30 @@ pub(super) fn analyse(directory: &RunDirectory) -> Result<Findings, Fault> {
 fn read(directory: &RunDirectory) -> Result<Findings, Fault> {
     let recording = Recording::open(directory)?;
     let header = recording.header();
-    let mut damage = None;
-    let events = recording.events().map_while(|event| match event {
-        Ok(event) => Some(event),
-        Err(error) => {
-            damage = Some(error);
-            None
-        }
-    });
-    let findings = analysis::analyse(&header.outline, &header.facts, header.anchor, events);
-    if let Some(error) = damage {
-        // What comes before the damage is still reported.
-        note(&format!("warning: {error}; the report covers what comes before"));
+    let mut damage = Vec::new();
+    let events =
+        recording.events().map(|event| event.unwrap_or_else(|error| lost(error, &mut damage)));
+    let mut findings = analysis::analyse(&header.outline, &header.facts, header.anchor, events);
+    let cut_off = findings.reasons.iter_mut().find(|reason| reason.id == "cut_off");
+    if let Some(reason) = cut_off
+        && runtime::goes_on(&header.facts.run_id)
+    {
+        let so_far = reason.at.unwrap_or_default().as_secs_f64();
+        reason.text = format!("the run still goes on: what follows covers it up to {so_far:.1} s");
+    }
+    for error in damage.iter().take(MOST_WARNINGS) {
+        // What can be read is still reported.
+        note(&format!("warning: {error}"));
     }
     Ok(findings)
+}
+
+/// What stands in the place of events that can't be read.
+fn lost(error: Error, damage: &mut Vec<Error>) -> Event {
+    let (from, until) = match error {
+        Error::Lost { from, until, .. } => (from, until),
+        _ => (Moment::START, None),
+    };
+    damage.push(error);
+    Event { at: from, what: What::Lost { from, until } }
 }

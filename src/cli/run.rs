@@ -11,16 +11,19 @@ use super::options::{Common, Output, ProgressChoice, Quick, Run, Startup};
 use super::print::note;
 use super::report::{CONFIRM, analyse, render};
 use super::signals::Signals;
-use super::{Exit, Fault, serve};
+use super::supervise::{
+    KEPT, SharedProgress, Supervision, clear_away, heed_signals_while_rendering, shown,
+};
+use super::{Exit, Fault, panics, serve};
 use crate::campaign::{self, Job};
 use crate::clock::Clock;
 use crate::event::Finish;
 use crate::live::{LivePage, Progress};
 use crate::plan::{Outline, PhasePlan, Plan};
-use crate::record::RunDirectory;
+use crate::record::{LastWords, RunDirectory};
 use crate::runtime::{self, Runtime};
 use crate::scenario::{self, Overrides, QuickTarget, Scenario};
-use crate::session::{self, StopHandle, StopSignal, Way};
+use crate::session::{self, Breakdowns, StopSignal, Way};
 
 const DEFAULT_FILE: &str = "highwater.toml";
 
@@ -146,6 +149,9 @@ fn execute(
     let directory = RunDirectory::create(&place)?;
     let page = common.live.map(|port| serve::start(directory.clone(), port)).transpose();
     let tokio = tokio_runtime()?;
+    if !common.output.quiet {
+        tokio.block_on(super::clean::tell_of_leftovers());
+    }
     let recorded = page.and_then(|page| {
         let url = page.as_ref().map(LivePage::url);
         tokio.block_on(record_run(
@@ -158,6 +164,7 @@ fn execute(
             url,
         ))
     });
+    let interrupted = matches!(recorded, Ok(Finish::Interrupted));
     match recorded {
         Ok(Finish::TargetFailed { text }) => {
             let help = "check `args`, `env`, `port` and `ready` in `[target]`";
@@ -171,14 +178,38 @@ fn execute(
         }
         Ok(_) => {}
         Err(fault) => {
-            if !existed && !directory.recording().exists() {
+            if directory.recording().exists() {
+                return broken_off(fault, &tokio, &directory, &common.output, held);
+            }
+            if !existed {
                 // Nothing was measured: an empty directory would only puzzle.
                 let _ = std::fs::remove_dir_all(&place);
             }
             return Err(fault);
         }
     }
+    heed_signals_while_rendering(&tokio, &place, interrupted);
     render(&directory, &common.output, held)
+}
+
+/// Reports what was recorded before a run could not go on; that it could not stays the exit.
+fn broken_off(
+    fault: Fault,
+    tokio: &tokio::runtime::Runtime,
+    directory: &RunDirectory,
+    output: &Output,
+    held: Option<Held<'_>>,
+) -> Result<Exit, Fault> {
+    if fault.exit == Exit::Interrupted {
+        // Whoever wants it to end at once does not wait for a report.
+        return Err(fault);
+    }
+    fault.print();
+    heed_signals_while_rendering(tokio, directory.path(), false);
+    if let Err(second) = render(directory, output, held) {
+        second.print();
+    }
+    Ok(fault.exit)
 }
 
 /// Replays the greatest spike's first suspect alone, into a run directory within the run's own,
@@ -222,8 +253,6 @@ pub(super) fn default_directory(name: &str) -> PathBuf {
     std::iter::once(first.clone()).chain(others).find(|path| !path.exists()).unwrap_or(first)
 }
 
-pub(super) type SharedProgress = Arc<Mutex<Progress>>;
-
 /// One of several runs, whose signals are those of all.
 pub(super) async fn record_one_of_many(
     plan: Plan,
@@ -247,10 +276,13 @@ async fn record_run(
     let mut own = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let signals = signals.unwrap_or(&mut own);
     let (handle, stop) = StopSignal::new();
+    let last_words = LastWords::default();
+    let breakdowns = panics::listen(&last_words);
     let run_id = format!("{:08x}", rand::random::<u32>());
     let mut runtime = Runtime::connect(common.runtime.into(), &run_id, &plan.budget)
         .await
         .map_err(|error| runtime_fault(&error))?;
+    runtime.reports_in(directory.path()).map_err(|error| runtime_fault(&error))?;
     let found = session::find_way(&mut runtime, common.via.into(), &run_id).await;
     let (way, notes) = match found {
         Ok(found) => found,
@@ -267,13 +299,28 @@ async fn record_run(
     let work = {
         let (runtime, progress) = (runtime.clone(), progress.clone());
         let metrics_port = common.metrics_port;
-        let context = Context { run_id, way, notes, directory, stop, startup_only, metrics_port };
+        let last_words = last_words.clone();
+        let context = Context {
+            run_id,
+            way,
+            notes,
+            directory,
+            stop,
+            startup_only,
+            metrics_port,
+            last_words,
+            breakdowns,
+        };
         tokio::spawn(Box::pin(work(plan, runtime, progress, context)))
     };
-    let done = supervise(work, signals, &handle, deadline, progress.as_ref(), KEPT).await;
-    let cleaned = runtime.clean_up().await;
+    let progress = progress.as_ref();
+    let handle = &handle;
+    let supervision =
+        Supervision { handle, deadline, progress, last_words: &last_words, left: KEPT };
+    let done = supervision.wait(work, signals).await;
+    let cleaned = clear_away(&runtime, signals).await;
     let finish = done?;
-    cleaned.map_err(|error| runtime_fault(&error))?;
+    cleaned?;
     Ok(finish)
 }
 
@@ -289,7 +336,7 @@ pub(super) fn allow_connections(phases: &[PhasePlan]) -> Result<(), Fault> {
 pub(super) fn tell_page(url: Option<&str>, progress: Option<&SharedProgress>) {
     match (url, progress) {
         (Some(url), Some(progress)) => {
-            progress.lock().expect("progress never panics").live_page(url);
+            shown(progress).live_page(url);
         }
         (Some(url), None) => note(&format!("live page: {url}")),
         (None, _) => {}
@@ -323,6 +370,8 @@ struct Context {
     stop: StopSignal,
     startup_only: bool,
     metrics_port: Option<u16>,
+    last_words: LastWords,
+    breakdowns: Breakdowns,
 }
 
 async fn work(
@@ -333,7 +382,7 @@ async fn work(
 ) -> Result<Finish, Fault> {
     let say = |line: &str| {
         if let Some(progress) = &progress {
-            progress.lock().expect("progress never panics").say(line);
+            shown(progress).say(line);
         }
     };
     if matches!(context.way, Way::Here(_)) {
@@ -349,7 +398,7 @@ async fn work(
             return Err(Fault::plain(Exit::Interrupted, "interrupted before the target was built", help));
         }
     };
-    let shown = progress.clone();
+    let viewed = progress.clone();
     // The run begins when there is something to start.
     let clock = Clock::start();
     let watchers = Watchers::serve(context.metrics_port, &plan.outline(), clock.anchor()).await?;
@@ -365,77 +414,15 @@ async fn work(
         stop: context.stop,
         observer: Box::new(move |event| {
             watchers.take(event);
-            if let Some(progress) = &shown {
-                progress.lock().expect("progress never panics").take(event);
+            if let Some(progress) = &viewed {
+                shown(progress).take(event);
             }
         }),
         startup_only: context.startup_only,
+        last_words: context.last_words,
+        breakdowns: context.breakdowns,
     };
     Box::pin(campaign::run(job)).await.map_err(|error| session_fault(&error))
-}
-
-/// What is left of a run that was ended at once.
-pub(super) const KEPT: &str = "the recording is kept: `highwater report` renders what there is";
-
-/// Waits for the run. The first signal, and the deadline, ask it to stop; the second ends it now,
-/// which tells of what is `left`. The terminal is its user's again afterwards.
-pub(super) async fn supervise(
-    work: tokio::task::JoinHandle<Result<Finish, Fault>>,
-    signals: &mut Signals,
-    handle: &StopHandle,
-    deadline: Option<Duration>,
-    progress: Option<&SharedProgress>,
-    left: &str,
-) -> Result<Finish, Fault> {
-    let done = wait(work, signals, handle, deadline, progress, left).await;
-    if let Some(progress) = progress {
-        progress.lock().expect("progress never panics").close();
-    }
-    done
-}
-
-async fn wait(
-    mut work: tokio::task::JoinHandle<Result<Finish, Fault>>,
-    signals: &mut Signals,
-    handle: &StopHandle,
-    deadline: Option<Duration>,
-    progress: Option<&SharedProgress>,
-    left: &str,
-) -> Result<Finish, Fault> {
-    let out_of_time = async {
-        match deadline {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(out_of_time);
-    let mut asked = false;
-    loop {
-        tokio::select! {
-            done = &mut work => return done.unwrap_or_else(|error| Err(bug(&error))),
-            () = signals.next() => {
-                if asked {
-                    work.abort();
-                    let _ = (&mut work).await;
-                    return Err(Fault::plain(Exit::Interrupted, "ended at once", left));
-                }
-                asked = true;
-                handle.stop();
-                if let Some(progress) = progress {
-                    progress.lock().expect("progress never panics").stopping();
-                }
-            }
-            () = &mut out_of_time, if !asked => {
-                asked = true;
-                handle.stop();
-            }
-        }
-    }
-}
-
-fn bug(error: &tokio::task::JoinError) -> Fault {
-    let help = "this is a fault of Highwater itself: please report it";
-    Fault::plain(Exit::Bug, &format!("the run broke down: {error}"), help)
 }
 
 pub(super) fn runtime_fault(error: &runtime::Error) -> Fault {

@@ -82,9 +82,16 @@ impl Iterator for SoFar<'_> {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        match self.events.next() {
-            Some(Ok(event)) => {
-                self.last = event.at;
+        let next = self.events.next().map(|event| match event {
+            Err(crate::record::Error::Lost { from, until, .. }) => {
+                Event { at: from, what: What::Lost { from, until } }
+            }
+            Ok(event) => event,
+            Err(_) => Event { at: self.last, what: What::Lost { from: self.last, until: None } },
+        });
+        match next {
+            Some(event) => {
+                self.last = self.last.max(event.at);
                 self.ended |= matches!(event.what, What::Finished(_));
                 Some(event)
             }

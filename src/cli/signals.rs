@@ -7,6 +7,7 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    count: u32,
 }
 
 impl Signals {
@@ -16,6 +17,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            count: 0,
         })
     }
 
@@ -26,5 +28,16 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.hangup.recv() => {}
         }
+        self.count += 1;
+    }
+
+    /// How many there were.
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether the program shall end now.
+    pub(super) const fn is_urgent(&self) -> bool {
+        self.count > 1
     }
 }

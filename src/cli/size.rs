@@ -54,7 +54,11 @@ pub(super) fn size(options: &Size) -> Result<Exit, Fault> {
         note(&format!("going on after {} runs in {}", search.runs().len(), place.display()));
     }
     let mut size = Sizing { plan, place, search, options, took: Vec::new() };
-    let stopped = tokio_runtime()?.block_on(size.search());
+    let tokio = tokio_runtime()?;
+    if !options.common.output.quiet {
+        tokio.block_on(super::clean::tell_of_leftovers());
+    }
+    let stopped = tokio.block_on(size.search());
     let stopped = match stopped {
         Ok(stopped) => stopped,
         Err(fault) if size.search.runs().is_empty() => {
@@ -64,7 +68,7 @@ pub(super) fn size(options: &Size) -> Result<Exit, Fault> {
         }
         Err(fault) => return Err(fault),
     };
-    let findings = render(&size.place, &size.search, stopped.as_ref())?;
+    let findings = render(&size.place, &size.place, &size.search, stopped.as_ref())?;
     print(&findings, &size.place, options)
 }
 
@@ -94,20 +98,25 @@ fn print(findings: &Findings, place: &Path, options: &Size) -> Result<Exit, Faul
 }
 
 /// Renders a search that is in a directory; `highwater report` on such a one.
-pub(super) fn report_again(place: &Path, output: &Output) -> Result<Exit, Fault> {
+pub(super) fn report_again(place: &Path, to: &Path, output: &Output) -> Result<Exit, Fault> {
     let search = Search::open(place)?;
-    let findings = render(place, &search, None)?;
-    print_rendered(&findings, place, output)
+    let findings = render(place, to, &search, None)?;
+    print_rendered(&findings, to, output)
 }
 
-fn render(place: &Path, search: &Search, stopped: Option<&Stopped>) -> Result<Findings, Fault> {
+fn render(
+    place: &Path,
+    to: &Path,
+    search: &Search,
+    stopped: Option<&Stopped>,
+) -> Result<Findings, Fault> {
     let Some(run) = search.telling_run() else {
         let help = "the same command begins anew";
         return Err(Fault::plain(Exit::Interrupted, "no run came to its end", help));
     };
     let base = analyse(&RunDirectory::open(&place.join(run))?)?;
     let findings = size::findings(base, search, stopped);
-    report::write_all(place, &findings).map_err(|error| {
+    report::write_all(to, &findings).map_err(|error| {
         Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
     })?;
     Ok(findings)

@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::machines::Watchers;
 use super::options::Watch;
 use super::report::render;
-use super::run::{self, SharedProgress};
+use super::run;
 use super::signals::Signals;
-use super::{Exit, Fault, serve};
+use super::supervise::{KEPT, SharedProgress, Supervision, clear_away, shown};
+use super::{Exit, Fault, panics, serve};
 use crate::clock::Clock;
 use crate::event::{Finish, ReleaseBuild, RunFacts, WatchKind};
 use crate::live::LivePage;
 use crate::plan::{Budget, Metric, Rule, SamplingPlan, Tag, WatchPlan};
-use crate::record::{Header, Recorder, RunDirectory};
+use crate::record::{Header, LastWords, Recorder, RunDirectory};
 use crate::runtime::{AttachError, Attached, Attacher, Choice, ErrorKind, Runtime, Via, Wanted};
 use crate::session::{self, StopSignal, WatchParts, Way};
 use crate::units::Limit;
@@ -79,6 +80,8 @@ struct Job {
 async fn record(job: Job, options: &Watch, page: Option<&str>) -> Result<Finish, Fault> {
     let mut signals = Signals::new().map_err(|e| Fault::new(Exit::HostCannot, &e, None))?;
     let (handle, stop) = StopSignal::new();
+    let last_words = LastWords::default();
+    let breakdowns = panics::listen(&last_words);
     let progress = run::progress_of(job.plan.outline(), &options.output);
     run::tell_page(page, progress.as_ref());
     let run_id = format!("{:08x}", rand::random::<u32>());
@@ -91,7 +94,7 @@ async fn record(job: Job, options: &Watch, page: Option<&str>) -> Result<Finish,
         facts: facts(&run_id, &way, &job.attacher, &job.targets),
     };
     let watchers = Watchers::serve(options.metrics_port, &header.outline, header.anchor).await?;
-    let recorder = Recorder::create(&job.directory, &header, &job.plan.budget)?;
+    let recorder = Recorder::begin(&job.directory, &header, &job.plan.budget, last_words.clone())?;
     let watch = session::Watch::new(WatchParts {
         way,
         plan: job.plan,
@@ -101,15 +104,21 @@ async fn record(job: Job, options: &Watch, page: Option<&str>) -> Result<Finish,
         clock,
         recorder,
         stop,
+        breakdowns,
         observer: observer(progress.clone(), watchers),
     });
     let work =
         tokio::spawn(async move { watch.run().await.map_err(|error| run::session_fault(&error)) });
-    let (length, kept) = (options.length, run::KEPT);
-    let done = run::supervise(work, &mut signals, &handle, length, progress.as_ref(), kept).await;
+    let supervision = Supervision {
+        handle: &handle,
+        deadline: options.length,
+        progress: progress.as_ref(),
+        last_words: &last_words,
+        left: KEPT,
+    };
+    let done = supervision.wait(work, &mut signals).await;
     if let Some(runtime) = helping {
-        let cleaned = runtime.clean_up().await;
-        cleaned.map_err(|error| run::runtime_fault(&error))?;
+        clear_away(&runtime, &mut signals).await?;
     }
     done
 }
@@ -138,7 +147,7 @@ fn observer(progress: Option<SharedProgress>, watchers: Watchers) -> session::Ob
     Box::new(move |event| {
         watchers.take(event);
         if let Some(progress) = &progress {
-            progress.lock().expect("progress never panics").take(event);
+            shown(progress).take(event);
         }
     })
 }

@@ -30,6 +30,12 @@ pub struct RunFacts {
     pub via: String,
 }
 
+/// How names of files begin that a run makes beside its reports, and that go when these are whole.
+#[must_use]
+pub fn temporary_prefix(run_id: &str) -> String {
+    format!(".highwater-{run_id}-")
+}
+
 /// Whether a release build was run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -111,6 +111,7 @@ impl Collector {
         };
         let mut accounts = Vec::with_capacity(workers);
         while let Ok(mut handover) = self.handovers.recv() {
+            crate::tripwire::pass("load-collect");
             let (worker, tallies) = (handover.worker, pending.take(&mut handover));
             accounts.extend(handover.account);
             // A worker that can't take them back just now makes new ones.

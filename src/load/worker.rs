@@ -356,6 +356,7 @@ impl Worker {
 
     /// Hands over the window that has just ended, or keeps it for the next time.
     fn hand_over(&mut self) {
+        crate::tripwire::pass("load");
         let now = self.shop.clock.now();
         let tallies = now.since(self.tallies_at) + self.setup.window / 2 >= TALLIES_EVERY;
         let next = self.cut(now, tallies);

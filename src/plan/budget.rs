@@ -33,7 +33,7 @@ impl Default for Budget {
             target_output: Bytes::from_mib(8),
             quoted_log_lines: 20,
             kept_answer: Bytes::from_kib(64),
-            commit_every: Duration::from_millis(500),
+            commit_every: Duration::from_millis(250),
             commit_events: 1024,
             raw_ticks: Bytes::from_mib(64),
             requests: Bytes::from_mib(256),

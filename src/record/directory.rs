@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::event::temporary_prefix;
 
 const RECORDING: &str = "recording.db";
 
@@ -45,6 +46,11 @@ impl RunDirectory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// A file of a run that is not whole yet, and gets its name when it is.
+    pub(super) fn temporary(&self, run_id: &str, name: &str) -> PathBuf {
+        self.0.join(format!("{}{name}", temporary_prefix(run_id)))
     }
 
     /// The recording's file.

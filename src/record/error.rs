@@ -2,6 +2,17 @@
 
 use std::path::PathBuf;
 
+use crate::clock::Moment;
+
+/// From when until when, for people.
+fn span(from: Moment, until: Option<Moment>) -> String {
+    let from = from.as_secs_f64();
+    match until {
+        Some(until) => format!("from {from:.1} s to {:.1} s", until.as_secs_f64()),
+        None => format!("after {from:.1} s"),
+    }
+}
+
 /// What can go wrong with a run directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,12 +64,33 @@ pub enum Error {
         #[source]
         source: rusqlite::Error,
     },
-    /// A stored part can't be understood.
-    #[error("a damaged part in the recording `{path}`: {text}")]
+    /// No room is left on the disk.
+    #[error("no room is left for the recording `{path}`")]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// What the recording is about can't be understood, and so nothing in it.
+    #[error("the recording `{path}` is damaged: {text}")]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Which part, and why.
+        text: String,
+    },
+    /// Some events can't be read; those after them can, where there are any.
+    #[error("the recording `{path}` is damaged: what happened {} can't be read ({text})", span(*.from, *.until))]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// From when on, at the latest, it is lost.
+        from: Moment,
+        /// Until when; to its end where nothing readable follows.
+        until: Option<Moment>,
+        /// Why.
         text: String,
     },
     /// The thread that writes can't be made, or is gone.
@@ -67,6 +99,37 @@ pub enum Error {
 }
 
 impl Error {
+    /// A refusal as what it is: only a full disk is one for want of room.
+    pub(super) fn or_store(self) -> Self {
+        match self {
+            Self::NoRoom { path, source }
+                if source.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull) =>
+            {
+                Self::Store { action: "write", path, source }
+            }
+            other => other,
+        }
+    }
+
+    /// The same trouble once more, for somebody else to tell.
+    pub(super) fn again(&self) -> Self {
+        let copy = |source: &rusqlite::Error| match source {
+            rusqlite::Error::SqliteFailure(code, text) => {
+                rusqlite::Error::SqliteFailure(*code, text.clone())
+            }
+            other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
+        };
+        match self {
+            Self::NoRoom { path, source } => {
+                Self::NoRoom { path: path.clone(), source: copy(source) }
+            }
+            Self::Store { action, path, source } => {
+                Self::Store { action, path: path.clone(), source: copy(source) }
+            }
+            _ => Self::Writer,
+        }
+    }
+
     /// The way out, where there is one to name.
     #[must_use]
     pub fn help(&self) -> Option<String> {
@@ -80,7 +143,19 @@ impl Error {
             ),
             Self::TooNew { .. } => Some("read it with the version that wrote it".to_owned()),
             Self::Store { .. } => Some("is the disk full, or the directory read-only?".to_owned()),
-            Self::Foreign { .. } | Self::Damaged { .. } | Self::Writer => None,
+            Self::NoRoom { .. } => Some(
+                "free some space; what was recorded is kept, and `highwater report` renders it"
+                    .to_owned(),
+            ),
+            Self::Damaged { .. } => Some(
+                "without that part nothing else in it means anything; the target's own output is \
+                 in the target-*.log files beside it"
+                    .to_owned(),
+            ),
+            Self::Foreign { .. } => Some(
+                "if it was one, its first page is damaged, and nothing can be saved".to_owned(),
+            ),
+            Self::Lost { .. } | Self::Writer => None,
         }
     }
 }

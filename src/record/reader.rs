@@ -3,17 +3,23 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
+use super::store::{self, Stored};
 use super::unpack::Unpacking;
-use super::{Error, Header, RunDirectory, store};
+use super::{Error, Header, RunDirectory, opening};
+use crate::clock::Moment;
 use crate::event::Event;
+
+/// Beyond so many batches in a row that can't be read, none is looked for any more.
+const FARTHEST: i64 = 1 << 40;
 
 /// A recording that is read.
 #[derive(Debug)]
 pub struct Recording {
     connection: Connection,
     path: PathBuf,
+    format: u32,
     header: Header,
 }
 
@@ -24,23 +30,13 @@ impl Recording {
     /// When it can't be read, or is no recording of a format that we know.
     pub fn open(directory: &RunDirectory) -> Result<Self, Error> {
         let path = directory.recording();
-        let refused = |source| Error::Store { action: "open", path: path.clone(), source };
-        let connection = Connection::open_with_flags(
-            &path,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .map_err(refused)?;
-        // One moment's state for all that is read: small batches may be packed meanwhile.
-        connection.execute_batch("BEGIN").map_err(refused)?;
-        store::check(&connection, &path)?;
-        let text: String = connection
-            .query_row("SELECT value FROM meta WHERE key = 'header'", [], |row| row.get(0))
-            .map_err(refused)?;
-        let header = serde_json::from_str(&text).map_err(|error| Error::Damaged {
+        let connection = opening::open(&path)?;
+        let format = store::check(&connection, &path)?;
+        let header = store::header(&connection, format).map_err(|text| Error::Damaged {
             path: path.clone(),
-            text: format!("header: {error}"),
+            text: format!("what it is about can't be read: {text}"),
         })?;
-        Ok(Self { connection, path, header })
+        Ok(Self { connection, path, format, header })
     }
 
     /// What the recording says of its run.
@@ -49,66 +45,118 @@ impl Recording {
         &self.header
     }
 
+    /// The version of its format.
+    #[must_use]
+    pub const fn format(&self) -> u32 {
+        self.format
+    }
+
     /// All events in order, read batch by batch.
     #[must_use]
     pub fn events(&self) -> Events<'_> {
-        let unpacking = Unpacking::start();
-        Events { recording: self, after: 0, unpacking, ready: VecDeque::new(), over: false }
+        Events {
+            recording: self,
+            after: 0,
+            unpacking: Unpacking::start(),
+            ready: VecDeque::new(),
+            last: Moment::START,
+            lost: None,
+            unreadable: None,
+            over: false,
+        }
+    }
+
+    fn batch_after(&self, seq: i64) -> rusqlite::Result<Option<Stored>> {
+        let mut select = self.connection.prepare_cached(Stored::select(self.format))?;
+        select.query_row([seq], Stored::of).optional()
+    }
+
+    /// The first batch that can be read after one that can't; none where there is none.
+    fn batch_beyond(&self, unreadable_after: i64) -> Option<Stored> {
+        // Reading after `bad` fails, after `good` it works, or there is nothing left.
+        let (mut bad, mut step) = (unreadable_after, 1);
+        let mut good = loop {
+            let from = bad + step;
+            match self.batch_after(from) {
+                Ok(_) => break from,
+                Err(_) if step >= FARTHEST => return None,
+                Err(_) => (bad, step) = (from, step * 2),
+            }
+        };
+        while good - bad > 1 {
+            let middle = bad + (good - bad) / 2;
+            match self.batch_after(middle) {
+                Ok(_) => good = middle,
+                Err(_) => bad = middle,
+            }
+        }
+        self.batch_after(good).ok().flatten()
     }
 }
 
-/// The events of a recording; ends after the first that can't be read.
+/// The events of a recording. Where some can't be read, an [`Error::Lost`] stands in their place,
+/// and what comes after them follows.
 #[derive(Debug)]
 pub struct Events<'a> {
     recording: &'a Recording,
     after: i64,
     unpacking: Unpacking,
     ready: VecDeque<Event>,
+    /// The moment up to which all was read.
+    last: Moment,
+    /// Why something is lost since then.
+    lost: Option<String>,
+    /// Why the database gave no batch after those that are under way.
+    unreadable: Option<String>,
     over: bool,
 }
 
 impl Events<'_> {
-    /// The next batch, as it is stored.
-    fn read(&self) -> Result<Option<(i64, Vec<u8>)>, Error> {
-        self.recording
-            .connection
-            .prepare_cached("SELECT seq, body FROM batch WHERE seq > ?1 ORDER BY seq LIMIT 1")
-            .and_then(|mut select| {
-                select.query_row([self.after], |row| Ok((row.get(0)?, row.get(1)?))).optional()
-            })
-            .map_err(|source| Error::Store {
-                action: "read",
-                path: self.recording.path.clone(),
-                source,
-            })
-    }
-
-    /// Makes the next batch ready; false where there is none.
-    fn fetch(&mut self) -> Result<bool, Error> {
-        let mut unread = None;
-        while self.unpacking.has_room() {
-            match self.read() {
-                Ok(Some((seq, body))) => {
-                    self.after = seq;
-                    self.unpacking.put(seq, body);
+    /// Puts batches on their way, as far as there is room.
+    fn read_ahead(&mut self) {
+        while self.unreadable.is_none() && self.unpacking.has_room() {
+            match self.recording.batch_after(self.after) {
+                Ok(Some(batch)) => {
+                    self.after = batch.seq;
+                    self.unpacking.put(batch);
                 }
                 Ok(None) => break,
-                Err(error) => {
-                    unread = Some(error);
-                    break;
-                }
+                // What was read before still counts.
+                Err(error) => self.unreadable = Some(error.to_string()),
             }
         }
-        // What was read before the fault still counts.
-        let Some((seq, events)) = self.unpacking.take() else {
-            return unread.map_or(Ok(false), Err);
-        };
-        let events = events.map_err(|text| Error::Damaged {
-            path: self.recording.path.clone(),
-            text: format!("batch {seq}: {text}"),
-        })?;
-        self.ready.extend(events);
-        Ok(true)
+    }
+
+    /// Makes the next batch ready, or says that something is lost; false where there is no more.
+    fn fetch(&mut self) -> Result<bool, Error> {
+        loop {
+            self.read_ahead();
+            let Some(unpacked) = self.unpacking.take() else {
+                let Some(text) = self.unreadable.take() else { break };
+                self.lost.get_or_insert(text);
+                match self.recording.batch_beyond(self.after) {
+                    // The one before it is the last that can't be read.
+                    Some(batch) => self.after = batch.seq - 1,
+                    None => break,
+                }
+                continue;
+            };
+            match unpacked.events {
+                Ok(events) => {
+                    self.ready.extend(events);
+                    let told = self.lost.take().map(|text| self.told(Some(unpacked.first), text));
+                    self.last = self.last.max(unpacked.last);
+                    return told.map_or(Ok(true), Err);
+                }
+                Err(text) => drop(self.lost.get_or_insert(text)),
+            }
+        }
+        self.over = true;
+        self.lost.take().map_or(Ok(false), |text| Err(self.told(None, text)))
+    }
+
+    fn told(&self, until: Option<Moment>, text: String) -> Error {
+        Error::Lost { path: self.recording.path.clone(), from: self.last, until, text }
     }
 }
 
@@ -125,11 +173,8 @@ impl Iterator for Events<'_> {
             }
             match self.fetch() {
                 Ok(true) => {}
-                Ok(false) => self.over = true,
-                Err(error) => {
-                    self.over = true;
-                    return Some(Err(error));
-                }
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
             }
         }
     }

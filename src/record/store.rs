@@ -3,17 +3,21 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use rusqlite::Connection;
+use flate2::{Compression, Crc};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params};
 
-use super::{Error, FORMAT};
+use super::{Error, FORMAT, Header};
 use crate::clock::Moment;
 use crate::event::Event;
 
 /// Marks the file as ours: `HWTR`.
 const APPLICATION_ID: u32 = 0x4857_5452;
+
+/// The first format in which parts carry a checksum.
+const WITH_CHECKSUMS: u32 = 2;
 
 /// The most that one batch may hold once inflated; a damaged one must not fill the memory.
 const BATCH_MAX: u64 = 256 * 1024 * 1024;
@@ -23,11 +27,10 @@ pub(super) const QUICK: Compression = Compression::new(4);
 /// For those that stay.
 pub(super) const SMALL: Compression = Compression::new(7);
 
-/// Makes the tables of a new recording.
-pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    // WAL: readers don't wait for the writer, and a commit is one append.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+/// Makes the tables of a new recording, with all that it says beside its events.
+pub(super) fn create(connection: &Connection, header: &Header) -> rusqlite::Result<()> {
+    // Nobody knows the file yet: where making it is cut off, it is made anew.
+    connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", FORMAT)?;
     connection.execute_batch(
@@ -37,13 +40,29 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
              first_ns INTEGER NOT NULL,
              last_ns INTEGER NOT NULL,
              events INTEGER NOT NULL,
+             checksum INTEGER NOT NULL,
              body BLOB NOT NULL
          );",
-    )
+    )?;
+    let text = serde_json::to_string(header).expect("a header has a JSON form");
+    let checksum = crc(&[text.as_bytes()]).to_string();
+    let mut insert = connection.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
+    insert.execute(params!["header", text])?;
+    insert.execute(params!["header-checksum", checksum])?;
+    Ok(())
 }
 
-/// Checks that a database is a recording of a format that we read.
-pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// How a recording is written: readers don't wait for the writer, and a commit is one append that
+/// needs no flushing to survive the death of this process.
+pub(super) fn begin_writing(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // Moving what was appended into its place waits for the disk: somebody else does it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)
+}
+
+/// Checks that a database is a recording of a format that we read. Gives its format.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let foreign = |_| Error::Foreign { path: path.to_owned() };
     if number("application_id").map_err(foreign)? != APPLICATION_ID {
@@ -53,7 +72,86 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     if found > FORMAT {
         return Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT });
     }
-    Ok(())
+    Ok(found)
+}
+
+/// What a recording says beside its events.
+pub(super) fn header(connection: &Connection, format: u32) -> Result<Header, String> {
+    let value = |key: &str| {
+        let select = "SELECT value FROM meta WHERE key = ?1";
+        connection.query_row(select, [key], |row| row.get::<_, String>(0))
+    };
+    let text = value("header").map_err(|error| error.to_string())?;
+    if format >= WITH_CHECKSUMS {
+        let told = value("header-checksum").map_err(|error| error.to_string())?;
+        if told != crc(&[text.as_bytes()]).to_string() {
+            return Err("its checksum is wrong".to_owned());
+        }
+    }
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// A batch as it is stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) seq: i64,
+    pub(super) first: Moment,
+    pub(super) last: Moment,
+    pub(super) body: Vec<u8>,
+    /// Whether its checksum is right; none where there is none.
+    pub(super) sound: Option<bool>,
+}
+
+impl Stored {
+    /// What selects one, after a `seq`.
+    pub(super) const fn select(format: u32) -> &'static str {
+        if format >= WITH_CHECKSUMS {
+            "SELECT seq, first_ns, last_ns, events, body, checksum FROM batch WHERE seq > ?1 \
+             ORDER BY seq LIMIT 1"
+        } else {
+            "SELECT seq, first_ns, last_ns, events, body, NULL FROM batch WHERE seq > ?1 \
+             ORDER BY seq LIMIT 1"
+        }
+    }
+
+    /// A row of it, whatever has become of its values.
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let number = |index| -> rusqlite::Result<i64> {
+            match row.get(index)? {
+                Value::Integer(number) => Ok(number),
+                _ => Ok(0),
+            }
+        };
+        let body = match row.get::<_, Value>(4)? {
+            Value::Blob(body) => body,
+            _ => Vec::new(),
+        };
+        let (first, last, events) = (number(1)?, number(2)?, number(3)?);
+        let told = match row.get::<_, Value>(5)? {
+            Value::Null => None,
+            Value::Integer(told) => Some(told),
+            _ => Some(-1),
+        };
+        Ok(Self {
+            seq: row.get(0)?,
+            first: Moment::from_nanos(first.cast_unsigned()),
+            last: Moment::from_nanos(last.cast_unsigned()),
+            sound: told.map(|told| told == checksum(first, last, events, &body)),
+            body,
+        })
+    }
+}
+
+/// Tells whether a batch is as it was written.
+pub(super) fn checksum(first_ns: i64, last_ns: i64, events: i64, body: &[u8]) -> i64 {
+    let numbers = [first_ns, last_ns, events].map(i64::to_be_bytes).concat();
+    i64::from(crc(&[&numbers, body]))
+}
+
+fn crc(parts: &[&[u8]]) -> u32 {
+    let mut crc = Crc::new();
+    parts.iter().for_each(|part| crc.update(part));
+    crc.sum()
 }
 
 /// Events on their way into the store, in their stored form but for compression: a tenth of what

@@ -7,24 +7,38 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::store;
+use super::store::{self, Stored};
+use crate::clock::Moment;
 use crate::event::Event;
 
 /// Batches under way at once.
 const AHEAD: usize = 4;
 
-type Unpacked = Result<Vec<Event>, String>;
+type Decoded = Result<Vec<Event>, String>;
+
+/// A batch that was unpacked, or why it could not be.
+pub(super) struct Unpacked {
+    pub(super) first: Moment,
+    pub(super) last: Moment,
+    pub(super) events: Decoded,
+}
 
 struct Job {
     body: Vec<u8>,
-    done: SyncSender<Unpacked>,
+    done: SyncSender<Decoded>,
+}
+
+struct Waiting {
+    first: Moment,
+    last: Moment,
+    events: Receiver<Decoded>,
 }
 
 /// Batches on their way.
 pub(super) struct Unpacking {
     /// None where no thread could be started: then batches are unpacked as they are taken.
     jobs: Option<SyncSender<Job>>,
-    waiting: VecDeque<(i64, Receiver<Unpacked>)>,
+    waiting: VecDeque<Waiting>,
 }
 
 impl std::fmt::Debug for Unpacking {
@@ -50,23 +64,28 @@ impl Unpacking {
         self.waiting.len() < AHEAD
     }
 
-    pub(super) fn put(&mut self, seq: i64, body: Vec<u8>) {
-        let (done, result) = sync_channel(1);
+    pub(super) fn put(&mut self, batch: Stored) {
+        let (done, events) = sync_channel(1);
+        self.waiting.push_back(Waiting { first: batch.first, last: batch.last, events });
+        if batch.sound == Some(false) {
+            // The channel holds one, so this does not wait.
+            let _ = done.send(Err("its checksum is wrong".to_owned()));
+            return;
+        }
+        let job = Job { body: batch.body, done };
         let refused = match &self.jobs {
-            Some(jobs) => jobs.send(Job { body, done }).err().map(|unsent| unsent.0),
-            None => Some(Job { body, done }),
+            Some(jobs) => jobs.send(job).err().map(|unsent| unsent.0),
+            None => Some(job),
         };
         if let Some(job) = refused {
-            // The channel holds one, so this does not wait.
             let _ = job.done.send(store::decode(&job.body));
         }
-        self.waiting.push_back((seq, result));
     }
 
     /// The oldest batch, once it is unpacked; none where none is under way.
-    pub(super) fn take(&mut self) -> Option<(i64, Unpacked)> {
-        let (seq, result) = self.waiting.pop_front()?;
+    pub(super) fn take(&mut self) -> Option<Unpacked> {
+        let Waiting { first, last, events } = self.waiting.pop_front()?;
         let lost = || Err("its unpacking was cut short".to_owned());
-        Some((seq, result.recv().unwrap_or_else(|_| lost())))
+        Some(Unpacked { first, last, events: events.recv().unwrap_or_else(|_| lost()) })
     }
 }

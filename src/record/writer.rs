@@ -1,15 +1,19 @@
 //! Writing: a thread of its own, so that the disk never delays the run.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, params};
-use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 
+use super::checkpoint::Checkpoints;
+use super::recorder::{LastWords, Trouble};
+use super::reserve::Reserve;
 use super::store::{self, Batch};
 use super::{Error, Header, RunDirectory};
-use crate::event::{Event, RequestBlock, What};
+use crate::clock::Moment;
+use crate::event::{Event, Finish, RequestBlock, What};
 use crate::plan::Budget;
 use crate::units::Bytes;
 
@@ -21,74 +25,7 @@ const PACK_EVENTS: u32 = 2048;
 /// How often the writer looks for events while there are none.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// Takes events and commits them, batch by batch.
-#[derive(Debug)]
-pub struct Recorder {
-    events: Sender<Event>,
-    thread: JoinHandle<Result<(), Error>>,
-}
-
-impl Recorder {
-    /// Begins a recording in a run's directory.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn create(
-        directory: &RunDirectory,
-        header: &Header,
-        budget: &Budget,
-    ) -> Result<Self, Error> {
-        let path = directory.recording();
-        let connection = begin(&path, header)?;
-        let (events, queue) = channel(budget.event_queue);
-        let Budget { commit_every, commit_events, .. } = *budget;
-        let writer = Writer {
-            connection,
-            path,
-            commit_every,
-            commit_events,
-            unpacked: Batch::default(),
-            first_unpacked: None,
-            packed: Instant::now(),
-            requests_left: budget.requests,
-        };
-        let thread = std::thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || writer.run(queue))
-            .map_err(|_| Error::Writer)?;
-        Ok(Self { events, thread })
-    }
-
-    /// Takes one event; waits while too many are under way.
-    ///
-    /// # Errors
-    /// When writing has failed; [`Self::finish`] tells why.
-    pub async fn record(&self, event: Event) -> Result<(), Error> {
-        self.events.send(event).await.map_err(|_| Error::Writer)
-    }
-
-    /// Commits what is left and closes the recording.
-    ///
-    /// # Errors
-    /// When anything could not be written.
-    pub fn finish(self) -> Result<(), Error> {
-        drop(self.events);
-        self.thread.join().map_err(|_| Error::Writer)?
-    }
-}
-
-fn begin(path: &Path, header: &Header) -> Result<Connection, Error> {
-    let refused = |source| Error::Store { action: "create", path: path.to_owned(), source };
-    let connection = Connection::open(path).map_err(refused)?;
-    store::create(&connection).map_err(refused)?;
-    let text = serde_json::to_string(header).expect("a header has a JSON form");
-    connection
-        .execute("INSERT INTO meta (key, value) VALUES ('header', ?1)", [text])
-        .map_err(refused)?;
-    Ok(connection)
-}
-
-struct Writer {
+pub(super) struct Writer {
     connection: Connection,
     path: PathBuf,
     commit_every: Duration,
@@ -99,13 +36,49 @@ struct Writer {
     packed: Instant,
     /// How much more of requests one by one may be recorded.
     requests_left: Bytes,
+    checkpoints: Option<Checkpoints>,
+    reserve: Reserve,
+    trouble: Trouble,
+    last_words: LastWords,
+    finished: bool,
 }
 
 impl Writer {
-    fn run(mut self, mut queue: Receiver<Event>) -> Result<(), Error> {
+    /// Makes the recording: it is there as a whole, or not at all.
+    pub(super) fn begin(
+        directory: &RunDirectory,
+        header: &Header,
+        budget: &Budget,
+        last_words: LastWords,
+        trouble: Trouble,
+    ) -> Result<Self, Error> {
+        let path = directory.recording();
+        let reserve = Reserve::hold(directory.path());
+        let made = directory.temporary(&header.facts.run_id, "recording.db");
+        let connection =
+            make(&made, &path, header).inspect_err(|_| drop(fs::remove_file(&made)))?;
+        Ok(Self {
+            connection,
+            commit_every: budget.commit_every,
+            commit_events: budget.commit_events,
+            unpacked: Batch::default(),
+            first_unpacked: None,
+            packed: Instant::now(),
+            requests_left: budget.requests,
+            checkpoints: Checkpoints::begin(&path),
+            path,
+            reserve,
+            trouble,
+            last_words,
+            finished: false,
+        })
+    }
+
+    pub(super) fn run(mut self, mut queue: Receiver<Event>) -> Result<(), Error> {
         let mut batch = Batch::default();
         let mut committed = Instant::now();
         loop {
+            crate::tripwire::pass("recorder");
             match queue.try_recv() {
                 Ok(event) => self.push(&mut batch, event),
                 Err(TryRecvError::Empty) => std::thread::sleep(IDLE),
@@ -116,12 +89,27 @@ impl Writer {
                 committed = Instant::now();
             }
         }
+        if !self.finished
+            && let Some(finish) = self.last_words.take()
+        {
+            let at = batch.last.max(self.unpacked.last);
+            batch.push(&Event { at, what: What::Finished(finish) });
+        }
         self.commit(&mut batch)?;
-        self.pack()?;
-        // Out of WAL mode the recording is one file, which opens on read-only media too.
+        self.pack();
+        self.close()
+    }
+
+    /// Out of WAL mode the recording is one file, which opens on read-only media too. Where that
+    /// can't be had, it is as complete with its log beside it.
+    fn close(mut self) -> Result<(), Error> {
+        if let Some(checkpoints) = self.checkpoints.take() {
+            checkpoints.end();
+        }
         match self.connection.pragma_update(None, "journal_mode", "DELETE") {
-            // Somebody reads it just now: it is as complete with its log beside it.
+            // Somebody reads it just now.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+            Err(_) if self.trouble.get().is_some() => Ok(()),
             done => done.map_err(|source| self.refused(source)),
         }
     }
@@ -135,6 +123,7 @@ impl Writer {
             },
             other => other,
         };
+        self.finished |= matches!(event.what, What::Finished(_));
         batch.push(&event);
     }
 
@@ -155,43 +144,46 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let Some(first) = batch.first else { return Ok(()) };
-        self.connection
-            .prepare_cached(
-                "INSERT INTO batch (first_ns, last_ns, events, body) VALUES (?1, ?2, ?3, ?4)",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    first.as_nanos().cast_signed(),
-                    batch.last.as_nanos().cast_signed(),
-                    batch.events,
-                    batch.body(store::QUICK)
-                ])
-            })
-            .map_err(|source| self.refused(source))?;
+        if batch.first.is_none() {
+            return Ok(());
+        }
+        let body = batch.body(store::QUICK);
+        if let Err(error) = insert(&self.connection, batch, &body) {
+            let error = Error::NoRoom { path: self.path.clone(), source: error }.or_store();
+            if !self.reserve.release() {
+                return Err(error);
+            }
+            // What was held back is for this, and for what ends the run.
+            let _ = self.trouble.set(error);
+            insert(&self.connection, batch, &body).map_err(|source| self.refused(source))?;
+        }
         self.first_unpacked.get_or_insert(self.connection.last_insert_rowid());
         self.unpacked.append(batch);
         if self.unpacked.events >= PACK_EVENTS || self.packed.elapsed() >= PACK_EVERY {
-            self.pack()?;
+            self.pack();
         }
         Ok(())
     }
 
-    /// Puts one large batch in the place of the small ones since the last time, in one step.
-    fn pack(&mut self) -> Result<(), Error> {
+    /// Puts one large batch in the place of the small ones since the last time, in one step. Where
+    /// that can't be done, as on a disk that is full, they stay as they are.
+    fn pack(&mut self) {
         let batch = std::mem::take(&mut self.unpacked);
         self.packed = Instant::now();
-        let Some(seq) = self.first_unpacked.take() else { return Ok(()) };
-        let last_ns = batch.last.as_nanos().cast_signed();
-        let packed = self.connection.unchecked_transaction().and_then(|transaction| {
+        let Some(seq) = self.first_unpacked.take() else { return };
+        let Some(first) = batch.first else { return };
+        let body = batch.body(store::SMALL);
+        let (first_ns, last_ns) = (in_ns(first), in_ns(batch.last));
+        let checksum = store::checksum(first_ns, last_ns, i64::from(batch.events), &body);
+        let _ = self.connection.unchecked_transaction().and_then(|transaction| {
             transaction.execute(
-                "UPDATE batch SET last_ns = ?2, events = ?3, body = ?4 WHERE seq = ?1",
-                params![seq, last_ns, batch.events, batch.body(store::SMALL)],
+                "UPDATE batch SET last_ns = ?2, events = ?3, checksum = ?4, body = ?5 \
+                 WHERE seq = ?1",
+                params![seq, last_ns, batch.events, checksum, body],
             )?;
             transaction.execute("DELETE FROM batch WHERE seq > ?1", [seq])?;
             transaction.commit()
         });
-        packed.map_err(|source| self.refused(source))
     }
 
     fn refused(&self, source: rusqlite::Error) -> Error {
@@ -199,12 +191,52 @@ impl Writer {
     }
 }
 
+/// Ends a recording whose writer broke down.
+pub(super) fn append_end(path: &Path, finish: Finish) -> Result<(), rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let last: Option<i64> =
+        connection.query_row("SELECT max(last_ns) FROM batch", [], |row| row.get(0))?;
+    let at = Moment::from_nanos(last.unwrap_or_default().cast_unsigned());
+    let mut batch = Batch::default();
+    batch.push(&Event { at, what: What::Finished(finish) });
+    insert(&connection, &batch, &batch.body(store::SMALL))?;
+    connection.pragma_update(None, "journal_mode", "DELETE")
+}
+
+/// Puts a batch at the end of a recording.
+fn insert(connection: &Connection, batch: &Batch, body: &[u8]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO batch (first_ns, last_ns, events, checksum, body) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let (first_ns, last_ns) = (in_ns(batch.first.unwrap_or_default()), in_ns(batch.last));
+    let checksum = store::checksum(first_ns, last_ns, i64::from(batch.events), body);
+    insert.execute(params![first_ns, last_ns, batch.events, checksum, body]).map(drop)
+}
+
+fn in_ns(at: Moment) -> i64 {
+    at.as_nanos().cast_signed()
+}
+
+/// Makes a whole recording under another name first.
+fn make(made: &Path, path: &Path, header: &Header) -> Result<Connection, Error> {
+    let refused = |source| Error::Store { action: "create", path: path.to_owned(), source };
+    let unmade = |source| Error::Create { path: path.to_owned(), source };
+    let connection = Connection::open(made).map_err(refused)?;
+    store::create(&connection, header).map_err(refused)?;
+    connection.close().map_err(|(_, error)| refused(error))?;
+    fs::rename(made, path).map_err(unmade)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(refused)?;
+    store::begin_writing(&connection).map_err(refused)?;
+    Ok(connection)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Recording, fixtures};
+    use super::super::{Recorder, Recording, fixtures};
     use super::*;
-    use crate::clock::Moment;
-    use crate::event::What;
 
     fn event(n: u64) -> Event {
         Event { at: Moment::from_millis(n), what: What::Note { text: format!("note {n}") } }

@@ -10,6 +10,10 @@ use super::{
     TimelineSvg,
 };
 use crate::analysis::Findings;
+use crate::event::temporary_prefix;
+
+/// Stands for the id of a run in names of files that belong to none.
+const UNNAMED: &str = "file";
 
 /// The reports that were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +72,7 @@ pub fn write_all(directory: &Path, findings: &Findings) -> Result<Written, Error
 /// # Errors
 /// When it can't be written.
 pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    replace(parent.unwrap_or(Path::new(".")), path, text)
-        .map_err(|source| Error { path: path.to_owned(), source })
+    replace(UNNAMED, path, text).map_err(|source| Error { path: path.to_owned(), source })
 }
 
 /// The limit as other tools want it, or none of these files where there is none.
@@ -78,7 +80,7 @@ fn snippets(directory: &Path, findings: &Findings) -> Result<(), Error> {
     for (snippet, name) in Snippet::FILES {
         let path = directory.join(name);
         let written = match snippet.text(findings) {
-            Some(text) => replace(directory, &path, &text),
+            Some(text) => replace(&findings.facts.run_id, &path, &text),
             // Of an earlier rendering, which knew one.
             None => std::fs::remove_file(&path).or_else(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => Ok(()),
@@ -97,7 +99,7 @@ fn write_of(
     findings: &Findings,
 ) -> Result<PathBuf, Error> {
     let path = directory.join(name);
-    match replace(directory, &path, &renderer.render(findings)) {
+    match replace(&findings.facts.run_id, &path, &renderer.render(findings)) {
         Ok(()) => Ok(path),
         Err(source) => Err(Error { path, source }),
     }
@@ -108,16 +110,23 @@ fn write_of(
 /// # Errors
 /// When the file can't be written.
 pub fn replace_file(path: &Path, text: &str) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    let mut file = beside(path, UNNAMED)?;
     file.write_all(text.as_bytes())?;
     file.as_file().set_permissions(std::fs::metadata(path)?.permissions())?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 
-fn replace(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = NamedTempFile::new_in(directory)?;
+/// A file that is to take the place of another, and tells by its name whose it is.
+fn beside(path: &Path, run_id: &str) -> std::io::Result<NamedTempFile> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    let prefix = temporary_prefix(run_id);
+    builder.prefix(&prefix).tempfile_in(directory.unwrap_or(Path::new(".")))
+}
+
+fn replace(run_id: &str, path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = beside(path, run_id)?;
     file.write_all(text.as_bytes())?;
     readable_by_all(&file)?;
     file.persist(path).map_err(|error| error.error)?;

@@ -8,6 +8,7 @@ mod images;
 mod stats;
 mod watch;
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -22,7 +23,7 @@ pub use stats::Stats;
 pub(super) use watch::{News, Seen as Container};
 
 use super::{Built, Error, Program, Say, build, check_release, host, image, leftovers};
-use crate::cgroup::{Hierarchies, Tree};
+use crate::cgroup::{self, Hierarchies, Tree};
 use crate::clock::Clock;
 use crate::event::{Event, LifeId, ReleaseBuild};
 use crate::plan::{TargetPlan, TargetSource};
@@ -30,11 +31,21 @@ use crate::plan::{TargetPlan, TargetSource};
 /// The label that everything of ours carries, with the run's id as its value.
 pub(super) const LABEL: &str = "highwater.run";
 
+/// The label that says which process made it.
+pub(super) const OWNER: &str = "highwater.owner";
+
+/// The labels of everything of a run.
+fn labels_of(run_id: &str) -> HashMap<String, String> {
+    let owner = leftovers::Owner::this().to_string();
+    HashMap::from([(LABEL.to_owned(), run_id.to_owned()), (OWNER.to_owned(), owner)])
+}
+
 /// Containers of one run.
 #[derive(Debug)]
 pub(super) struct Docker {
     engine: Engine,
     run_id: String,
+    note: leftovers::Note,
     reach: Reach,
 }
 
@@ -58,8 +69,12 @@ enum Reach {
 impl Docker {
     pub(super) async fn connect(run_id: &str) -> Result<Self, Error> {
         let engine = Engine::connect().await?;
-        leftovers::register(run_id)?;
-        Ok(Self { engine, run_id: run_id.to_owned(), reach: Reach::Engine })
+        let note = leftovers::Note::write(run_id)?;
+        Ok(Self { engine, run_id: run_id.to_owned(), note, reach: Reach::Engine })
+    }
+
+    pub(super) const fn note(&self) -> &leftovers::Note {
+        &self.note
     }
 
     /// Whether containers' cgroups and networks are ours to handle without a helper.
@@ -168,6 +183,23 @@ impl Docker {
         if matches!(self.reach, Reach::Helper { .. }) {
             self.engine.let_helper_end(&self.run_id).await;
         }
+        self.engine.remove_all_of(&self.run_id).await?;
+        if matches!(self.reach, Reach::Helper { .. }) {
+            self.remove_groups_of_a_dead_helper().await?;
+        }
+        Ok(())
+    }
+
+    /// A helper removes the run's cgroups when it ends, unless it was killed.
+    async fn remove_groups_of_a_dead_helper(&self) -> Result<(), Error> {
+        let Ok(hierarchies) = Hierarchies::discover() else { return Ok(()) };
+        if !cgroup::runs_with_groups(&hierarchies).contains(&self.run_id) {
+            return Ok(());
+        }
+        if nix::unistd::geteuid().is_root() {
+            return leftovers::remove_groups(&hierarchies, &self.run_id).await;
+        }
+        self.engine.remove_groups_by_helper(&self.run_id).await?;
         self.engine.remove_all_of(&self.run_id).await
     }
 

@@ -1,23 +1,37 @@
 //! What killed runs left behind, and how it is told from what live runs use.
 //!
-//! Each run writes a line about itself, its process and that process's start time, into a file
-//! named by the run's id. A run is live while that very process is.
+//! All that a run makes carries its id: containers, images and cgroups by name and label, files by
+//! name; and it keeps a [`note`] of itself. A run is live while that note is locked by its process.
+//! Where the note can't be seen, as of a run in a container or on another machine, the owner that
+//! is labelled on its containers and images tells; where that can't be looked up either, the run
+//! may be live, and nothing is touched unless it is asked for by its id.
 
-use std::collections::BTreeSet;
+mod note;
+mod owner;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use super::{Error, docker};
 use crate::cgroup::{self, Hierarchies};
 
-/// A run that is no more, of which something is left.
+pub use note::Scratch;
+pub(super) use note::{Note, forget as forget_note, is_run_id};
+pub(super) use owner::{Fate, Owner};
+
+/// A run of which something is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     run_id: String,
     what: Vec<&'static str>,
+}
+
+impl Leftover {
+    /// The run's id.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
 }
 
 impl fmt::Display for Leftover {
@@ -26,116 +40,110 @@ impl fmt::Display for Leftover {
     }
 }
 
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Of runs that are no more.
+    pub dead: Vec<Leftover>,
+    /// Of runs of which it can't be told from here whether they go on.
+    pub unknown: Vec<Leftover>,
+    /// The ids of runs that go on.
+    pub live: BTreeSet<String>,
+}
+
+/// Whether a run goes on, as far as can be told from here.
+#[must_use]
+pub fn goes_on(run_id: &str) -> bool {
+    let note = is_run_id(run_id).then(|| note::Found::of(run_id)).flatten();
+    note.is_some_and(|note| note.fate() == Fate::Live)
+}
+
 /// What is said of cgroups that are left.
 const GROUPS: &str = "cgroups";
 
-/// Where runs of root, and of all others, note themselves.
-const REGISTRIES: [&str; 2] = ["/run/highwater", "/tmp/highwater"];
-
-fn registry() -> &'static Path {
-    Path::new(REGISTRIES[usize::from(!nix::unistd::geteuid().is_root())])
+/// Removes a run's cgroups.
+pub(super) async fn remove_groups(hierarchies: &Hierarchies, run_id: &str) -> Result<(), Error> {
+    let (hierarchies, id) = (hierarchies.clone(), run_id.to_owned());
+    let removed = tokio::task::spawn_blocking(move || cgroup::remove_run(&hierarchies, &id)).await;
+    Ok(removed.expect("removing groups does not panic")?)
 }
 
-/// The start time of a process in clock ticks since boot, which with its id names it for good.
-fn start_time(pid: i32) -> Option<u64> {
-    procfs::process::Process::new(pid).ok()?.stat().ok().map(|stat| stat.starttime)
-}
-
-/// Notes that this process owns a run.
-pub(super) fn register(run_id: &str) -> Result<(), Error> {
-    let dir = registry();
-    let path = dir.join(run_id);
-    let pid = std::process::id().cast_signed();
-    let line = format!("{pid} {}\n", start_time(pid).unwrap_or_default());
-    make_shared(dir).and_then(|()| fs::write(&path, line)).map_err(|source| Error::File {
-        action: "write",
-        path,
-        source,
-    })
-}
-
-/// Makes a directory in which every user may note runs, and nobody remove others' notes.
-fn make_shared(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(dir)?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o1777))
-}
-
-/// Whether the process that owns a run lives.
-fn is_live(run_id: &str) -> bool {
-    let mut notes = REGISTRIES.iter().map(|dir| Path::new(dir).join(run_id));
-    let Some(text) = notes.find_map(|path| fs::read_to_string(path).ok()) else {
-        return false;
-    };
-    let mut fields = text.split_whitespace();
-    let pid = fields.next().and_then(|pid| pid.parse().ok());
-    let started: Option<u64> = fields.next().and_then(|time| time.parse().ok());
-    pid.is_some_and(|pid| start_time(pid).is_some_and(|time| Some(time) == started))
-}
-
-/// Removes a run's cgroups and its line in the registry.
+/// Removes a run's cgroups and its note.
 pub(super) async fn forget(hierarchies: Option<&Hierarchies>, run_id: &str) -> Result<(), Error> {
-    let removed = match hierarchies.cloned() {
-        Some(hierarchies) => {
-            let id = run_id.to_owned();
-            tokio::task::spawn_blocking(move || cgroup::remove_run(&hierarchies, &id))
-                .await
-                .expect("removing groups does not panic")
-        }
-        None => Ok(()),
-    };
-    for dir in REGISTRIES {
-        let _ = fs::remove_file(Path::new(dir).join(run_id));
+    if let Some(hierarchies) = hierarchies {
+        // Where something stays, the note is what makes it be found.
+        remove_groups(hierarchies, run_id).await?;
     }
-    Ok(removed?)
+    note::forget(run_id);
+    Ok(())
 }
 
-/// Finds what killed runs left behind.
+/// Finds what runs have left, those that go on too.
 ///
 /// # Errors
-/// When neither cgroups nor Docker can be looked at.
-pub async fn leftovers() -> Result<Vec<Leftover>, Error> {
-    let groups: BTreeSet<String> = Hierarchies::discover()
-        .map(|hierarchies| cgroup::runs_with_groups(&hierarchies).into_iter().collect())
-        .unwrap_or_default();
+/// When Docker answers and can't be asked.
+pub async fn leftovers() -> Result<Leftovers, Error> {
+    let hierarchies = Hierarchies::discover().ok();
+    let groups = hierarchies.as_ref().map(cgroup::runs_with_groups).unwrap_or_default();
+    let groups: BTreeSet<String> = groups.into_iter().filter(|id| is_run_id(id)).collect();
     // Without an engine there are no containers to look for.
     let engine = docker::Engine::connect().await.ok();
-    let containers: BTreeSet<String> = match &engine {
+    let containers = match &engine {
         Some(engine) => engine.runs().await?,
-        None => BTreeSet::new(),
+        None => BTreeMap::new(),
     };
-    let noted: BTreeSet<String> = fs::read_dir(registry())
-        .map(|entries| entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
-        .unwrap_or_default();
-    let runs: BTreeSet<&String> = groups.iter().chain(&containers).chain(&noted).collect();
-    let mut dead = Vec::new();
-    for run_id in runs.into_iter().filter(|run_id| !is_live(run_id)) {
-        let has_helper = match &engine {
-            Some(engine) => engine.has_helper(run_id).await,
-            None => false,
+    let noted = note::noted();
+    let runs: BTreeSet<&String> = groups.iter().chain(containers.keys()).chain(&noted).collect();
+    let mut found = Leftovers::default();
+    for run_id in runs {
+        let note = note::Found::of(run_id);
+        let fate = match &note {
+            Some(note) => note.fate(),
+            None => fate_without_note(run_id, &containers, engine.as_ref(), &hierarchies).await,
         };
-        // A helper ends with its run: this one goes on elsewhere.
-        if !has_helper {
-            dead.push(run_id);
+        let files = note.is_some_and(|note| note.has_files(run_id));
+        let kinds = [
+            (containers.contains_key(run_id), "containers or images"),
+            (groups.contains(run_id), GROUPS),
+            (files, "files"),
+        ];
+        let mut what: Vec<_> =
+            kinds.into_iter().filter_map(|(is_there, kind)| is_there.then_some(kind)).collect();
+        if what.is_empty() {
+            what.push("a note of it");
+        }
+        let leftover = Leftover { run_id: run_id.clone(), what };
+        match fate {
+            Fate::Dead => found.dead.push(leftover),
+            Fate::Unknown => found.unknown.push(leftover),
+            Fate::Live => drop(found.live.insert(run_id.clone())),
         }
     }
-    Ok(dead
-        .into_iter()
-        .map(|run_id| {
-            let mut what = Vec::new();
-            for (found, name) in [(&containers, "containers or images"), (&groups, GROUPS)] {
-                if found.contains(run_id) {
-                    what.push(name);
-                }
-            }
-            if what.is_empty() {
-                what.push("a note of it");
-            }
-            Leftover { run_id: run_id.clone(), what }
-        })
-        .collect())
+    Ok(found)
+}
+
+/// What became of a run whose note can't be seen.
+async fn fate_without_note(
+    run_id: &str,
+    containers: &BTreeMap<String, Option<Owner>>,
+    engine: Option<&docker::Engine>,
+    hierarchies: &Option<Hierarchies>,
+) -> Fate {
+    // A helper ends with its run: one at work means that it goes on elsewhere.
+    if let Some(engine) = engine
+        && engine.has_helper(run_id).await
+    {
+        return Fate::Live;
+    }
+    match containers.get(run_id) {
+        Some(Some(owner)) => owner.fate(),
+        Some(None) => Fate::Unknown,
+        // Cgroups alone: what runs in them may be somebody's.
+        None => {
+            let used = hierarchies.as_ref().is_some_and(|all| cgroup::run_is_used(all, run_id));
+            if used { Fate::Unknown } else { Fate::Dead }
+        }
+    }
 }
 
 /// Removes what was found.
@@ -147,13 +155,18 @@ pub async fn remove_leftovers(found: &[Leftover]) -> Result<(), Error> {
     let hierarchies = Hierarchies::discover().ok();
     let is_root = nix::unistd::geteuid().is_root();
     for leftover in found {
+        let run_id = &leftover.run_id;
         if let Some(engine) = &engine {
+            engine.remove_all_of(run_id).await?;
             if !is_root && leftover.what.contains(&GROUPS) {
-                engine.remove_groups_by_helper(&leftover.run_id).await?;
+                engine.remove_groups_by_helper(run_id).await?;
+                engine.remove_all_of(run_id).await?;
             }
-            engine.remove_all_of(&leftover.run_id).await?;
         }
-        forget(hierarchies.as_ref().filter(|_| is_root), &leftover.run_id).await?;
+        if let Some(note) = note::Found::of(run_id) {
+            note.remove_files(run_id)?;
+        }
+        forget(hierarchies.as_ref().filter(|_| is_root), run_id).await?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::leftovers::Scratch;
 use super::oom_notice::OomNotice;
 use super::output::Output;
 use super::spawn::{Entry, enter_before_exec};
@@ -42,12 +43,14 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Native {
     tree: Tree,
+    note: leftovers::Note,
     own_network: bool,
 }
 
 /// A life that can be started.
 #[derive(Debug)]
 pub(super) struct Ready {
+    name: String,
     nest: Nest,
     group: String,
     program: PathBuf,
@@ -66,19 +69,27 @@ pub(super) struct Running {
     stop: StopPlan,
     watcher: JoinHandle<()>,
     _notice: Option<OomNotice>,
-    _directory: tempfile::TempDir,
+    _directory: Scratch,
 }
 
 impl Native {
     pub(super) fn new(run_id: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
         let hierarchies = Hierarchies::discover().map_err(Error::NoCgroups)?;
-        leftovers::register(run_id)?;
-        let tree = Tree::create(&hierarchies, run_id).map_err(Error::NoCgroups)?;
+        let note = leftovers::Note::write(run_id)?;
+        let tree = Tree::create(&hierarchies, run_id).map_err(|error| {
+            // Nothing was made that the note could tell of.
+            leftovers::forget_note(run_id);
+            Error::NoCgroups(error)
+        })?;
         let own_network = nix::unistd::geteuid().is_root();
         if !own_network {
             notes.push("without root the target shares this host's network".to_owned());
         }
-        Ok(Self { tree, own_network })
+        Ok(Self { tree, note, own_network })
+    }
+
+    pub(super) const fn note(&self) -> &leftovers::Note {
+        &self.note
     }
 
     pub(super) const fn hierarchies(&self) -> &Hierarchies {
@@ -131,6 +142,7 @@ impl Native {
         let group = self.tree.limited_leaf(&nest, &limits)?;
         let place = nest.place(self.hierarchies(), "app");
         let ready = Ready {
+            name: name.to_owned(),
             nest,
             group,
             program: program.clone(),
@@ -152,9 +164,9 @@ impl Native {
         }
     }
 
-    fn spawn(&self, ready: &Ready) -> Result<(Child, tempfile::TempDir), Error> {
+    fn spawn(&self, ready: &Ready) -> Result<(Child, Scratch), Error> {
         let failed = |source| Error::Start { program: ready.program.display().to_string(), source };
-        let directory = tempfile::Builder::new().prefix("highwater-").tempdir().map_err(failed)?;
+        let directory = self.note.scratch(&ready.name)?;
         let mut command = tokio::process::Command::new(&ready.program);
         command
             .args(&ready.args)
@@ -187,7 +199,7 @@ impl Native {
         &self,
         ready: Ready,
         mut child: Child,
-        directory: tempfile::TempDir,
+        directory: Scratch,
         watched: Watched,
     ) -> Target {
         let Watched { life, place, output, clock } = watched;

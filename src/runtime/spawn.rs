@@ -41,6 +41,8 @@ pub(super) fn enter_before_exec(command: &mut Command, entry: Entry) {
             bring_loopback_up()?;
         }
         nix::unistd::setsid()?;
+        // Whoever measures it is its reason to live.
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
         nix::sys::prctl::set_no_new_privs()?;
         Ok(())
     };

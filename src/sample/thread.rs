@@ -21,6 +21,7 @@ use crate::event::{
     Event, Evidence, OomKill, PeakMethod, SamplerReport, SamplingStart, SchedulingClass, Tick,
     TickBlock, What,
 };
+use crate::tripwire;
 use crate::units::Bytes;
 
 /// How often the parts of memory are read while the level stands still.
@@ -193,6 +194,7 @@ impl Work {
             return Ok(self.clock.now());
         };
         let reading = files.ticks.read()?;
+        tripwire::pass("sampler");
         let at = self.clock.now();
         self.last = reading;
         self.ticks += 1;

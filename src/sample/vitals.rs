@@ -122,6 +122,7 @@ impl Work {
     }
 
     fn measure(&mut self, send: impl Fn(&Sender<Event>, Event)) {
+        crate::tripwire::pass("vitals");
         let Some(vitals) = self.probe.measure(self.life) else { return };
         let what = What::Vitals(Box::new(vitals));
         send(&self.events, Event { at: self.clock.now(), what });

@@ -17,6 +17,14 @@ pub enum Error {
     /// The helper container can't do its work.
     #[error(transparent)]
     Helper(#[from] helper::Error),
+    /// A thread of ours panicked.
+    #[error("Highwater itself broke down (thread `{thread}`): {text}")]
+    BrokeDown {
+        /// The thread's name.
+        thread: String,
+        /// What it said, and where.
+        text: String,
+    },
     /// The recording can't be written.
     #[error(transparent)]
     Record(#[from] record::Error),
@@ -42,6 +50,9 @@ impl Error {
             Self::Runtime(error) => error.help(),
             Self::Record(error) => error.help(),
             Self::Load(error) => error.help(),
+            Self::BrokeDown { .. } => {
+                Some("this is a fault of Highwater itself: please report it".to_owned())
+            }
             Self::Sample(_) | Self::Helper(_) => None,
         }
     }

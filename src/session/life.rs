@@ -222,9 +222,10 @@ impl Session {
         let log_bytes = target.log_bytes();
         let stopped = self.during(runtime.stop(&mut target)).await?;
         if let Some(measuring) = measuring {
-            self.during(measuring.stop()).await??;
+            // That it broke down was told when it did: a run goes on without.
+            let _ = self.during(measuring.stop()).await?;
         }
-        self.during(sampling.stop()).await??;
+        let sampled = self.during(sampling.stop()).await?;
         let bytes = Bytes::new(log_bytes.load(Ordering::Relaxed));
         self.log_counters.remove(&id);
         self.record_now(What::Logged { life: id, bytes }).await?;
@@ -239,9 +240,12 @@ impl Session {
         let unknown = (self.clock.now(), Exit { code: None, asked });
         let (at, exit) = self.seen.end_of(id).unwrap_or(unknown);
         let exit = Exit { asked: exit.asked || asked, ..exit };
+        let lifetime_peak = removed.as_ref().ok().copied().flatten().or(nested_peak);
+        self.take(Event { at, what: What::Ended { life: id, exit, lifetime_peak } }).await?;
+        sampled?;
         stopped?;
-        let lifetime_peak = removed?.or(nested_peak);
-        self.take(Event { at, what: What::Ended { life: id, exit, lifetime_peak } }).await
+        removed?;
+        Ok(())
     }
 
     /// Whether a process of this life was OOM-killed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::{Error, Observer, StopSignal};
+use super::{Breakdowns, Error, Observer, StopSignal};
 use crate::clock::Clock;
 use crate::event::{Event, Finish, GeneratorPath, What};
 use crate::load::{Endpoint, Engine, Job};
@@ -29,6 +29,8 @@ pub struct LoadRun {
     pub recorder: Recorder,
     /// Asks the run to stop early.
     pub stop: StopSignal,
+    /// Tells of threads that broke down.
+    pub breakdowns: Breakdowns,
     /// Is shown each event.
     pub observer: Observer,
 }
@@ -39,6 +41,21 @@ impl LoadRun {
     /// # Errors
     /// When the engine can't work or the recording can't be written.
     pub async fn run(mut self) -> Result<Finish, Error> {
+        let done = Box::pin(self.run_to_end()).await;
+        if let Err(error) = &done {
+            // Dropped now, the recorder puts this at the end of what it has taken.
+            let text = crate::runtime::explain(error);
+            self.recorder.last_words().say(Finish::Failed { text });
+            return done;
+        }
+        let recorder = self.recorder;
+        tokio::task::spawn_blocking(move || recorder.finish())
+            .await
+            .expect("finishing a recording does not panic")?;
+        done
+    }
+
+    async fn run_to_end(&mut self) -> Result<Finish, Error> {
         let (sender, mut events) = channel(self.plan.budget.event_queue);
         let start = self.starter(sender);
         let started = tokio::task::spawn_blocking(start).await;
@@ -84,9 +101,6 @@ impl LoadRun {
         let finish = if self.stop.is_asked() { Finish::Interrupted } else { finish };
         self.note(What::Drained).await?;
         self.note(What::Finished(finish.clone())).await?;
-        tokio::task::spawn_blocking(move || self.recorder.finish())
-            .await
-            .expect("the recorder does not panic")?;
         Ok(finish)
     }
 
@@ -120,6 +134,11 @@ impl LoadRun {
         loop {
             tokio::select! {
                 () = &mut until => return Ok(()),
+                broken = self.breakdowns.next() => {
+                    if broken.is_fatal() {
+                        return Err(broken.into());
+                    }
+                }
                 Some(event) = events.recv() => self.take(event).await?,
             }
         }

@@ -52,10 +52,13 @@ impl Session {
         let mut life = Some(life);
         let early = self.drive(&mut life).await;
         // The container goes whether driving it worked or not.
-        if let Some(life) = life {
-            self.close(life).await?;
-        }
-        Ok(match early? {
+        let closed = match life {
+            Some(life) => self.close(life).await,
+            None => Ok(()),
+        };
+        let early = early?;
+        closed?;
+        Ok(match early {
             None => Finish::Completed,
             Some(Early::Killed) => Finish::OomKilled,
             Some(Early::Ended) => Finish::TargetEnded,

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::way::{Measured, Measuring, Sampling, Way};
-use super::{Error, Observer, StopSignal};
+use super::{Breakdown, Breakdowns, Error, Observer, StopSignal};
 use crate::cgroup::{LimitCounts, Version};
 use crate::clock::{Clock, Moment};
 use crate::event::{
@@ -51,6 +51,8 @@ pub struct WatchParts {
     pub recorder: Recorder,
     /// Asks the watch to stop.
     pub stop: StopSignal,
+    /// Tells of threads that broke down.
+    pub breakdowns: Breakdowns,
     /// Is shown each event.
     pub observer: Observer,
 }
@@ -64,6 +66,7 @@ pub struct Watch {
     clock: Clock,
     recorder: Recorder,
     stop: StopSignal,
+    breakdowns: Breakdowns,
     observer: Observer,
     sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -118,6 +121,7 @@ impl Watch {
             clock: parts.clock,
             recorder: parts.recorder,
             stop: parts.stop,
+            breakdowns: parts.breakdowns,
             observer: parts.observer,
             sender,
             receiver,
@@ -136,6 +140,21 @@ impl Watch {
     /// # Errors
     /// When a sampler or the recording fails.
     pub async fn run(mut self) -> Result<Finish, Error> {
+        let done = Box::pin(self.run_to_end()).await;
+        if let Err(error) = &done {
+            // Dropped now, the recorder puts this at the end of what it has taken.
+            let text = crate::runtime::explain(error);
+            self.recorder.last_words().say(Finish::Failed { text });
+            return done;
+        }
+        let recorder = self.recorder;
+        tokio::task::spawn_blocking(move || recorder.finish())
+            .await
+            .expect("finishing a recording does not panic")?;
+        done
+    }
+
+    async fn run_to_end(&mut self) -> Result<Finish, Error> {
         if let Way::Helper(helper) = self.way.clone() {
             let (clock, sender) = (self.clock.clone(), self.sender.clone());
             self.during(helper.begin(&clock, sender)).await??;
@@ -155,10 +174,6 @@ impl Watch {
         }
         self.record_now(What::Drained).await?;
         self.record_now(What::Finished(Finish::Completed)).await?;
-        let recorder = self.recorder;
-        tokio::task::spawn_blocking(move || recorder.finish())
-            .await
-            .expect("finishing a recording does not panic")?;
         Ok(Finish::Completed)
     }
 
@@ -187,12 +202,21 @@ impl Watch {
             tokio::select! {
                 biased;
                 () = stop.asked() => return Ok(true),
+                broken = self.breakdowns.next() => self.broke_down(broken).await?,
                 Some(event) = self.receiver.recv() => self.take(event).await?,
                 Some(id) = started => self.arrived(&id).await?,
                 _ = look.tick(), if waits => self.look_again().await?,
                 else => return Ok(true),
             }
         }
+    }
+
+    /// Goes on without a thread that broke down, or not.
+    async fn broke_down(&mut self, broken: Breakdown) -> Result<(), Error> {
+        if broken.is_fatal() {
+            return Err(broken.into());
+        }
+        self.record_now(What::Note { text: broken.told() }).await
     }
 
     /// Begins a life of a target in the cgroup where it is now.
@@ -277,11 +301,11 @@ impl Watch {
         let before = life.before;
         let Life { sampling, measuring, following, .. } = life;
         let work = async move {
-            let measured = match measuring {
-                Some(measuring) => measuring.stop().await,
-                None => Ok(()),
-            };
-            sampling.stop().await.and(measured)
+            if let Some(measuring) = measuring {
+                // That it broke down was told when it did: a watch goes on without.
+                let _ = measuring.stop().await;
+            }
+            sampling.stop().await
         };
         tokio::pin!(work);
         let stopped = loop {
@@ -431,14 +455,16 @@ impl Watch {
     async fn record(&mut self, event: Event) -> Result<(), Error> {
         (self.observer)(&event);
         self.flight.take(event, &mut self.to_record);
+        let mut recorded = Ok(());
         for event in self.to_record.drain(..) {
             if matches!(event.what, What::Spikes(_)) {
                 // Found just now, in the ticks.
                 (self.observer)(&event);
             }
-            self.recorder.record(event).await?;
+            let taken = self.recorder.record(event).await;
+            recorded = recorded.and(taken);
         }
-        Ok(())
+        Ok(recorded?)
     }
 }
 

@@ -38,10 +38,10 @@ use highwater::campaign::{self, Job};
 use highwater::clock::{Anchor, Clock};
 use highwater::event::{Event, SamplerReport, SamplingStart, Spike, Tick, What};
 use highwater::plan::Plan;
-use highwater::record::{Recording, RunDirectory};
+use highwater::record::{LastWords, Recording, RunDirectory};
 use highwater::runtime::{Runtime, Via};
 use highwater::scenario::Overrides;
-use highwater::session::{StopHandle, StopSignal, Way};
+use highwater::session::{Breakdowns, StopHandle, StopSignal, Way};
 use highwater::{analysis, cgroup};
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,8 @@ async fn bench(runtime: Arc<Runtime>, setup: Setup) {
         stop,
         observer: Box::new(|_| {}),
         startup_only: false,
+        last_words: LastWords::default(),
+        breakdowns: Breakdowns::new().1,
     };
     let looking = tokio::spawn(look(setup.run_id.clone(), clock.anchor(), out.clone(), handle));
     campaign::run(job).await.expect("the run works");

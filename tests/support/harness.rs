@@ -60,7 +60,7 @@ impl Runtime {
 /// A directory of its own in which the binary is run.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 /// How a run ended.
@@ -73,8 +73,14 @@ pub(crate) struct Ended {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let turn = turn();
+        let turn = Some(turn());
         Self { dir: tempfile::tempdir().expect("a temporary directory"), _turn: turn }
+    }
+
+    /// One whose run does not mind others beside it.
+    pub(crate) fn beside_others() -> Self {
+        super::fixtures();
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), _turn: None }
     }
 
     pub(crate) fn path(&self) -> &Path {

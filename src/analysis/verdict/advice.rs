@@ -10,7 +10,7 @@ const MOST_IN_USE: u64 = 90;
 pub(super) fn rank(id: &str) -> u8 {
     match id {
         "oom_kill" => 0,
-        "interrupted" | "cut_off" | "host" | "target" | "aborted" => 1,
+        "interrupted" | "cut_off" | "host" | "target" | "aborted" | "damaged" => 1,
         "leak" => 2,
         "baseline" => 3,
         "generator" | "sampler" | "blind" => 4,

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use super::super::oom_notice::OomNotice;
 use super::super::output::Output;
 use super::super::{Built, Error, Program, Target, TargetKind, Watched};
-use super::{Docker, Engine, LABEL, Reach, network_of, pid_of};
+use super::{Docker, Engine, Reach, labels_of, network_of, pid_of};
 use crate::cgroup::{Hierarchies, Nest, Place};
 use crate::clock::Clock;
 use crate::event::{Event, Evidence, Exit, GeneratorPath, LifeId, OomKill, What};
@@ -137,7 +137,7 @@ impl Docker {
             cmd: (!target.args.is_empty()).then(|| target.args.clone()),
             env: Some(target.env.iter().map(|v| format!("{}={}", v.name, v.value)).collect()),
             user: target.user.clone(),
-            labels: Some(HashMap::from([(LABEL.to_owned(), self.run_id.clone())])),
+            labels: Some(labels_of(&self.run_id)),
             stop_signal: Some(target.stop.signal.clone()),
             stop_timeout: Some(within),
             exposed_ports: (!self.is_inside()).then(|| vec![port.clone()]),

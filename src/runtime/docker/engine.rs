@@ -1,14 +1,17 @@
 //! The connection to the engine, and what is asked of it as a whole.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use bollard::models::{ContainerSummary, ImageSummary};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveImageOptionsBuilder,
 };
 
 use super::super::Error;
-use super::LABEL;
+use super::super::leftovers::{Owner, is_run_id};
+use super::{LABEL, OWNER};
 
 /// A Docker engine that answers.
 #[derive(Debug, Clone)]
@@ -23,6 +26,29 @@ pub(in super::super) struct Engine {
 /// The address that is tried.
 fn address() -> String {
     std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
+}
+
+/// How often, and how long apart, it is looked whether all of a run is gone.
+const REMOVE_TRIES: u32 = 40;
+const REMOVE_PAUSE: Duration = Duration::from_millis(250);
+
+/// Whether a container has a name of ours: others may have been made from an image of ours, and
+/// carry its labels.
+fn is_named_for(run_id: &str, names: Vec<String>) -> bool {
+    let prefix = format!("highwater-{run_id}-");
+    // One that is being removed has no name any more.
+    names.is_empty() || names.iter().any(|name| name.trim_start_matches('/').starts_with(&prefix))
+}
+
+/// What of an image is ours to remove: the names that we gave, or itself where it has none.
+fn ours_of(run_id: &str, image: &ImageSummary) -> Vec<String> {
+    let prefix = format!("highwater-{run_id}:");
+    let names = image.repo_tags.iter().filter(|name| *name != "<none>:<none>");
+    let names: Vec<&String> = names.collect();
+    if names.is_empty() {
+        return vec![image.id.clone()];
+    }
+    names.into_iter().filter(|name| name.starts_with(&prefix)).cloned().collect()
 }
 
 impl Engine {
@@ -52,39 +78,85 @@ impl Engine {
         self.cgroup_driver.clone()
     }
 
-    /// The ids of runs that have containers or images here.
-    pub(in super::super) async fn runs(&self) -> Result<BTreeSet<String>, Error> {
-        let mut runs = BTreeSet::new();
-        let filters = HashMap::from([("label", vec![LABEL])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let containers = self.api.list_containers(Some(options)).await;
-        for container in containers.map_err(Error::docker("list containers"))? {
-            runs.extend(container.labels.and_then(|mut labels| labels.remove(LABEL)));
+    /// The runs that have containers or images here, and who started them, where that is told.
+    pub(in super::super) async fn runs(&self) -> Result<BTreeMap<String, Option<Owner>>, Error> {
+        let mut runs = BTreeMap::new();
+        let mut take = |labels: &HashMap<String, String>| {
+            let Some(run_id) = labels.get(LABEL).filter(|id| is_run_id(id)) else { return };
+            let owner = labels.get(OWNER).and_then(|text| text.parse().ok());
+            let known = runs.entry(run_id.clone()).or_insert(None);
+            *known = known.take().or(owner);
+        };
+        for container in self.containers_with(LABEL).await? {
+            let labels = container.labels.unwrap_or_default();
+            let run_id = labels.get(LABEL).cloned().unwrap_or_default();
+            if is_named_for(&run_id, container.names.unwrap_or_default()) {
+                take(&labels);
+            }
         }
-        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-        let images = self.api.list_images(Some(options)).await;
-        for mut image in images.map_err(Error::docker("list images"))? {
-            runs.extend(image.labels.remove(LABEL));
+        for image in self.images_with(LABEL).await? {
+            let run_id = image.labels.get(LABEL).cloned().unwrap_or_default();
+            if !ours_of(&run_id, &image).is_empty() {
+                take(&image.labels);
+            }
         }
         Ok(runs)
     }
 
-    /// Removes every container and image of a run.
-    pub(in super::super) async fn remove_all_of(&self, run_id: &str) -> Result<(), Error> {
-        let filters = HashMap::from([("label", vec![format!("{LABEL}={run_id}")])]);
+    async fn containers_with(&self, label: &str) -> Result<Vec<ContainerSummary>, Error> {
+        let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let containers = self.api.list_containers(Some(options)).await;
-        for container in containers.map_err(Error::docker("list containers"))? {
-            self.remove_container(&container.id.unwrap_or_default()).await?;
-        }
-        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        containers.map_err(Error::docker("list containers"))
+    }
+
+    /// Images, those without a name too: what a build that was cut off has left.
+    async fn images_with(&self, label: &str) -> Result<Vec<ImageSummary>, Error> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListImagesOptionsBuilder::new().all(true).filters(&filters).build();
         let images = self.api.list_images(Some(options)).await;
-        for image in images.map_err(Error::docker("list images"))? {
-            let options = RemoveImageOptionsBuilder::new().force(true).build();
-            let removed = self.api.remove_image(&image.id, Some(options), None).await;
-            removed.map_err(Error::docker(format!("remove the image `{}`", image.id)))?;
+        images.map_err(Error::docker("list images"))
+    }
+
+    /// Removes every container and image of a run, those too that the engine is still making or
+    /// removing.
+    pub(in super::super) async fn remove_all_of(&self, run_id: &str) -> Result<(), Error> {
+        let label = format!("{LABEL}={run_id}");
+        let mut last = Ok(());
+        for attempt in 0..REMOVE_TRIES {
+            if attempt > 1 {
+                tokio::time::sleep(REMOVE_PAUSE).await;
+            }
+            let containers = self.containers_with(&label).await?;
+            let ours = containers
+                .into_iter()
+                .filter(|row| is_named_for(run_id, row.names.clone().unwrap_or_default()));
+            let ours: Vec<String> = ours.filter_map(|row| row.id).collect();
+            let images = self.images_with(&label).await?;
+            let images: Vec<String> =
+                images.iter().flat_map(|image| ours_of(run_id, image)).collect();
+            if ours.is_empty() && images.is_empty() {
+                return Ok(());
+            }
+            last = Ok(());
+            for id in ours {
+                last = last.and(self.remove_container(&id).await);
+            }
+            for name in images {
+                last = last.and(self.remove_image(&name).await);
+            }
         }
-        Ok(())
+        last
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), Error> {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        match self.api.remove_image(name, Some(options), None).await {
+            // With the last image made of it, one goes by itself.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })
+            | Ok(_) => Ok(()),
+            Err(source) => Err(Error::docker(format!("remove the image `{name}`"))(source)),
+        }
     }
 
     /// Removes a container, running or not; one that is gone already is no error.

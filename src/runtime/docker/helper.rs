@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::StreamReader;
 
 use super::super::Error;
-use super::{Docker, Engine, LABEL};
+use super::{Docker, Engine, LABEL, labels_of};
 
 /// What the helper needs beyond what Docker gives every container: to enter networks, to look at
 /// other containers' processes, to wake in time.
@@ -55,7 +55,7 @@ impl Docker {
 impl Engine {
     /// Starts a helper. It ends when its input does.
     async fn start_helper(&self, run_id: &str) -> Result<Pipe, Error> {
-        let id = self.create_helper(run_id, &["helper"], true).await?;
+        let id = self.create_helper(run_id, "helper", &["helper"]).await?;
         let attach = AttachContainerOptionsBuilder::new()
             .stdin(true)
             .stdout(true)
@@ -80,8 +80,8 @@ impl Engine {
     async fn create_helper(
         &self,
         run_id: &str,
+        role: &str,
         command: &[&str],
-        hears: bool,
     ) -> Result<String, Error> {
         let binary = std::env::current_exe().map_err(|source| Error::File {
             action: "find the path of",
@@ -90,9 +90,9 @@ impl Engine {
         })?;
         let image = format!("highwater-{run_id}:helper");
         self.import_binary(&binary, &image, run_id).await?;
-        let name = format!("highwater-{run_id}-helper");
+        let name = format!("highwater-{run_id}-{role}");
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let body = body(&image, run_id, command, hears);
+        let body = body(&image, run_id, role, command);
         let created = self.api.create_container(Some(options), body).await;
         Ok(created.map_err(Error::docker(format!("create `{name}`")))?.id)
     }
@@ -102,7 +102,8 @@ impl Engine {
         &self,
         run_id: &str,
     ) -> Result<(), Error> {
-        let id = self.create_helper(run_id, &["helper", "--remove", run_id], false).await?;
+        let command = ["helper", "--remove", run_id];
+        let id = self.create_helper(run_id, "cleaner", &command).await?;
         let options = WaitContainerOptionsBuilder::new().condition("next-exit").build();
         let mut wait = std::pin::pin!(self.api.wait_container(&id, Some(options)));
         let started = self.api.start_container(&id, None);
@@ -135,13 +136,15 @@ impl Engine {
     }
 }
 
-fn body(image: &str, run_id: &str, command: &[&str], hears: bool) -> ContainerCreateBody {
-    let labels = [(LABEL, run_id), (ROLE, "helper")];
+fn body(image: &str, run_id: &str, role: &str, command: &[&str]) -> ContainerCreateBody {
+    let hears = role == "helper";
+    let mut labels = labels_of(run_id);
+    labels.insert(ROLE.to_owned(), role.to_owned());
     ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
         user: Some("0:0".to_owned()),
-        labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+        labels: Some(labels),
         attach_stdin: Some(hears),
         attach_stdout: Some(hears),
         attach_stderr: Some(hears),

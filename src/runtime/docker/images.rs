@@ -1,6 +1,5 @@
 //! Images: found, pulled, imported from a binary, built.
 
-use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::super::{Error, Say, image};
-use super::{Engine, LABEL};
+use super::{Engine, labels_of};
 
 /// How much of an archive is in memory at once.
 const CHUNK: usize = 256 * 1024;
@@ -49,8 +48,9 @@ impl Engine {
         let mut changes = vec![
             format!("ENTRYPOINT [{:?}]", image::entry_point(binary)),
             "ENV PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
-            format!("LABEL {LABEL}={run_id}"),
         ];
+        let labels = labels_of(run_id);
+        changes.extend(labels.iter().map(|(name, value)| format!("LABEL {name}={value:?}")));
         if !libraries.is_empty() {
             let paths: Vec<_> = libraries.iter().map(|dir| dir.display().to_string()).collect();
             changes.push(format!("ENV LD_LIBRARY_PATH={}", paths.join(":")));
@@ -112,7 +112,7 @@ impl Engine {
             .t(name)
             .rm(true)
             .forcerm(true)
-            .labels(&HashMap::from([(LABEL, run_id)]))
+            .labels(&labels_of(run_id))
             .build();
         let body = bollard::body_try_stream(chunks(archive));
         let mut words = Vec::new();
