@@ -68,7 +68,7 @@ pub(super) fn load(options: &Load) -> Result<Exit, Fault> {
             Some(scratch.map_err(|error| Fault::new(Exit::HostCannot, &error, None))?)
         }
     };
-    let scratch = scratch.as_ref().map(Scratch::path).unwrap_or_else(|| Path::new("."));
+    let scratch = scratch.as_ref().map_or(Path::new("."), Scratch::path);
     let place = options.out.clone().unwrap_or_else(|| scratch.join("load"));
     let directory = RunDirectory::create(&place)?;
     let account = Arc::new(Mutex::new(Account::default()));

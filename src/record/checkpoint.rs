@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::store;
+
 /// How often the log is emptied.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,7 @@ impl Checkpoints {
     pub(super) fn begin(path: &Path) -> Option<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).ok()?;
+        store::open_log(&connection).ok()?;
         let (stop, stopped) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("checkpoint".to_owned())

@@ -45,7 +45,7 @@ mod tests {
             .0
             .as_ref()
             .map(|file| std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap()) * 512);
-        assert_eq!(held.is_none_or(|held| held >= SIZES[0].get()), true, "{held:?}");
+        assert!(held.is_none_or(|held| held >= SIZES[0].get()), "{held:?}");
         assert_eq!(reserve.release(), held.is_some());
         assert!(!reserve.release());
     }

@@ -58,7 +58,13 @@ pub(super) fn begin_writing(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // Moving what was appended into its place waits for the disk: somebody else does it.
-    connection.pragma_update(None, "wal_autocheckpoint", 0)
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    open_log(connection)
+}
+
+/// Opens the log now: later there may be no descriptor left for it.
+pub(super) fn open_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))
 }
 
 /// Checks that a database is a recording of a format that we read. Gives its format.
@@ -150,7 +156,9 @@ pub(super) fn checksum(first_ns: i64, last_ns: i64, events: i64, body: &[u8]) ->
 
 fn crc(parts: &[&[u8]]) -> u32 {
     let mut crc = Crc::new();
-    parts.iter().for_each(|part| crc.update(part));
+    for part in parts {
+        crc.update(part);
+    }
     crc.sum()
 }
 

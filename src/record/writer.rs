@@ -271,7 +271,7 @@ mod tests {
         assert!(batches <= full, "{batches} batches, where {full} hold them all");
         let events: Vec<Event> = done.events().map(Result::unwrap).collect();
         assert_eq!(events, (0..=3000).map(event).collect::<Vec<_>>());
-        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "one file, without WAL: {left:?}");
     }
 
@@ -332,13 +332,12 @@ mod tests {
     fn other_files_are_told_from_recordings() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(RunDirectory::open(dir.path()), Err(Error::Missing { .. })));
-        std::fs::write(dir.path().join("recording.db"), "no database at all, but some text")
-            .unwrap();
+        fs::write(dir.path().join("recording.db"), "no database at all, but some text").unwrap();
         let directory = RunDirectory::open(dir.path()).unwrap();
         assert!(matches!(Recording::open(&directory), Err(Error::Foreign { .. })));
-        std::fs::remove_file(directory.recording()).unwrap();
+        fs::remove_file(directory.recording()).unwrap();
         drop(Connection::open(directory.recording()).unwrap());
-        std::fs::write(directory.recording(), "").unwrap();
+        fs::write(directory.recording(), "").unwrap();
         assert!(matches!(Recording::open(&directory), Err(Error::Foreign { .. })));
     }
 }

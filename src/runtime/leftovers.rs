@@ -99,7 +99,9 @@ pub async fn leftovers() -> Result<Leftovers, Error> {
         let note = note::Found::of(run_id);
         let fate = match &note {
             Some(note) => note.fate(),
-            None => fate_without_note(run_id, &containers, engine.as_ref(), &hierarchies).await,
+            None => {
+                fate_without_note(run_id, &containers, engine.as_ref(), hierarchies.as_ref()).await
+            }
         };
         let files = note.is_some_and(|note| note.has_files(run_id));
         let kinds = [
@@ -127,7 +129,7 @@ async fn fate_without_note(
     run_id: &str,
     containers: &BTreeMap<String, Option<Owner>>,
     engine: Option<&docker::Engine>,
-    hierarchies: &Option<Hierarchies>,
+    hierarchies: Option<&Hierarchies>,
 ) -> Fate {
     // A helper ends with its run: one at work means that it goes on elsewhere.
     if let Some(engine) = engine
@@ -140,7 +142,7 @@ async fn fate_without_note(
         Some(None) => Fate::Unknown,
         // Cgroups alone: what runs in them may be somebody's.
         None => {
-            let used = hierarchies.as_ref().is_some_and(|all| cgroup::run_is_used(all, run_id));
+            let used = hierarchies.is_some_and(|all| cgroup::run_is_used(all, run_id));
             if used { Fate::Unknown } else { Fate::Dead }
         }
     }

@@ -52,8 +52,8 @@ fn breaks(runtime: Runtime, bench: &Bench) {
         assert!(recorded.finished, "{thread}: the recording says how it ended");
         let again = reported(bench, &[]);
         if *code == 0 {
-            let text = std::fs::read_to_string(ended.out.join("report.md")).expect("a report");
-            assert!(text.contains("broke down (thread `vitals`), the run goes on"), "{text}");
+            let text = std::fs::read_to_string(ended.out.join("report.html")).expect("a report");
+            assert!(text.contains("broke down (thread `vitals`), the run goes on"), "not told");
         } else {
             tells(thread, &ended.json());
             tells(thread, &again.json());

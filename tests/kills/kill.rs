@@ -278,5 +278,5 @@ fn clean(bench: &Bench, run_id: &str, row: &mut Row) {
         row.faults.push(format!("clean: {}", cleaned.stderr));
     }
     let told = cleaned.stdout.trim();
-    row.cleaned = told.split_once(": ").map_or(told, |(_, what)| what).to_owned();
+    told.split_once(": ").map_or(told, |(_, what)| what).clone_into(&mut row.cleaned);
 }

@@ -34,7 +34,7 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(250);
 
 /// Whether a container has a name of ours: others may have been made from an image of ours, and
 /// carry its labels.
-fn is_named_for(run_id: &str, names: Vec<String>) -> bool {
+fn is_named_for(run_id: &str, names: &[String]) -> bool {
     let prefix = format!("highwater-{run_id}-");
     // One that is being removed has no name any more.
     names.is_empty() || names.iter().any(|name| name.trim_start_matches('/').starts_with(&prefix))
@@ -90,7 +90,7 @@ impl Engine {
         for container in self.containers_with(LABEL).await? {
             let labels = container.labels.unwrap_or_default();
             let run_id = labels.get(LABEL).cloned().unwrap_or_default();
-            if is_named_for(&run_id, container.names.unwrap_or_default()) {
+            if is_named_for(&run_id, container.names.as_deref().unwrap_or_default()) {
                 take(&labels);
             }
         }
@@ -130,7 +130,7 @@ impl Engine {
             let containers = self.containers_with(&label).await?;
             let ours = containers
                 .into_iter()
-                .filter(|row| is_named_for(run_id, row.names.clone().unwrap_or_default()));
+                .filter(|row| is_named_for(run_id, row.names.as_deref().unwrap_or_default()));
             let ours: Vec<String> = ours.filter_map(|row| row.id).collect();
             let images = self.images_with(&label).await?;
             let images: Vec<String> =

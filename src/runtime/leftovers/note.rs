@@ -250,6 +250,7 @@ pub(in super::super) fn forget(run_id: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write as _;
 
     fn found(dir: &Path, run_id: &str) -> Found {
         let path = dir.join(run_id);
@@ -297,10 +298,10 @@ mod tests {
         }
         let mut text = format!("{}\n", Owner::this());
         for name in ["highwater-00af19c3-main", "highwater-00af19c4-main", "other"] {
-            text += &format!("{SCRATCH}{}\n", place(name).display());
+            let _ = writeln!(text, "{SCRATCH}{}", place(name).display());
         }
-        text += &format!("{SCRATCH}{}\n", place("highwater-00af19c3-link").display());
-        text += &format!("{REPORTS}{}\n{REPORTS}/nowhere\n", place("out").display());
+        let _ = writeln!(text, "{SCRATCH}{}", place("highwater-00af19c3-link").display());
+        let _ = writeln!(text, "{REPORTS}{}\n{REPORTS}/nowhere", place("out").display());
         fs::write(place("00af19c3"), text).unwrap();
         let note = found(dir.path(), "00af19c3");
         assert!(note.has_files("00af19c3"));
