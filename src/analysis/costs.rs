@@ -15,6 +15,7 @@ mod blocks;
 mod fit;
 mod lag;
 mod left;
+mod linear;
 mod pairs;
 mod refuse;
 mod tops;
@@ -58,6 +59,8 @@ pub struct StepCost {
     /// Bytes that stay behind for good, a request; none where nothing stays, or where it can't be
     /// told whose it is.
     pub left: Option<Estimate>,
+    /// Where something is lost and it can't be told whose it is: why, and what would help.
+    pub left_why: Option<String>,
     /// Windows in which the step was in flight.
     pub samples: u64,
     /// So many at once fill the room between the floor and the limit, with nothing else in flight.
@@ -139,13 +142,13 @@ impl Costing {
             return Some(Costs { steps: Vec::new(), floor: None, windows: 0, refused });
         }
         let fit = fit::fit(&blocks);
-        let left = left::left(&blocks, fit.as_ref(), growth);
         let floor = fit.as_ref().and_then(|fit| blocks.floor(&fit.means));
         let room = limit.bytes().zip(floor).map(|(limit, floor)| limit.as_f64() - floor);
         let names = |index: usize| {
             let step = outline.steps.get(usize::from(blocks.steps[index]))?;
             Some(StepName::of(step))
         };
+        let left = left::left(&blocks, fit.as_ref(), growth, &names);
         let mut rows: Vec<(u16, StepCost)> = Vec::new();
         for (index, step) in blocks.steps.iter().enumerate() {
             let Some(name) = names(index) else { continue };
@@ -154,11 +157,13 @@ impl Costing {
                 None => Err(refuse::too_short(&blocks)),
             };
             let in_flight = answer.as_ref().ok().copied();
+            let left = left.get(index).cloned().flatten().transpose();
             let cost = StepCost {
                 name,
                 in_flight,
                 why: answer.err(),
-                left: left.get(index).copied().flatten(),
+                left_why: left.as_ref().err().cloned(),
+                left: left.ok().flatten(),
                 samples: blocks.samples[index],
                 at_once: room.zip(in_flight).and_then(|(room, each)| at_once(room, &each)),
                 share: fit.as_ref().and_then(|fit| fit.share(index, &blocks)),

@@ -30,6 +30,9 @@ fn step(row: &StepCost) -> String {
     if let Some(left) = row.left {
         let _ = write!(words, "; {} left behind by each", sized(&left));
     }
+    if let Some(why) = &row.left_why {
+        let _ = write!(words, "; what it leaves behind can't be told: {why}");
+    }
     words
 }
 

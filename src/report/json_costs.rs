@@ -21,6 +21,7 @@ pub(super) struct CostRow<'a> {
     at_once_at_least: Option<u64>,
     bytes_left_per_request: Option<f64>,
     bytes_left_ci95: Option<[f64; 2]>,
+    left_why: Option<&'a str>,
 }
 
 /// What all of them rest on.
@@ -52,5 +53,6 @@ fn cost(row: &StepCost) -> CostRow<'_> {
         at_once_at_least: row.at_once.map(|fit| fit.at_least),
         bytes_left_per_request: row.left.and_then(|row| places(row.value)),
         bytes_left_ci95: row.left.map(interval),
+        left_why: row.left_why.as_deref(),
     }
 }

@@ -2,6 +2,7 @@
 //! length.
 
 use super::count;
+use super::linear::Matrix;
 pub(super) use super::tops::Top;
 use super::tops::Tops;
 use crate::clock::Moment;
@@ -65,6 +66,8 @@ pub(super) struct Sums {
     pub(super) in_flight: Vec<f64>,
     /// Each step's time in flight, in seconds, and requests that ended.
     busy: Vec<(f64, f64)>,
+    /// Each step's requests that ended so far, in stretches of whatever length.
+    gone: Vec<f64>,
     /// Windows with their peaks: all, or some of a long run.
     pub(super) tops: Vec<Top>,
     /// Whether there were more steps than are told apart.
@@ -74,54 +77,19 @@ pub(super) struct Sums {
 /// A stretch, its level and slope taken out of the products.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
-    life: LifeId,
+    pub(super) life: LifeId,
     pub(super) rows: f64,
     /// When its middle was, in seconds.
     pub(super) at: f64,
     /// Means of memory and of each step's number in flight.
     mean_bytes: f64,
     mean_in_flight: Vec<f64>,
-    /// Requests that ended, by step.
-    pub(super) ended: Vec<f64>,
+    /// Requests that had ended by then since the recording's start, by step: the mean over the
+    /// windows, as that of memory is.
+    pub(super) gone: Vec<f64>,
     /// Products of the steps with one another, and with memory.
     pub(super) gram: Matrix,
     pub(super) moment: Vec<f64>,
-}
-
-/// A symmetric matrix that is taken to be zero where it is not filled.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Matrix {
-    size: usize,
-    cells: Vec<f64>,
-}
-
-impl Matrix {
-    pub(super) fn new(size: usize) -> Self {
-        Self { size, cells: vec![0.0; size * size] }
-    }
-
-    pub(super) fn at(&self, i: usize, j: usize) -> f64 {
-        if i < self.size && j < self.size { self.cells[i * self.size + j] } else { 0.0 }
-    }
-
-    pub(super) fn add(&mut self, i: usize, j: usize, value: f64) {
-        self.cells[i * self.size + j] += value;
-    }
-
-    pub(super) const fn size(&self) -> usize {
-        self.size
-    }
-
-    /// The sum of both, `sign` times the other.
-    pub(super) fn plus(&self, other: &Self, sign: f64) -> Self {
-        let mut sum = Self::new(self.size.max(other.size));
-        for i in 0..sum.size {
-            for j in 0..sum.size {
-                sum.add(i, j, self.at(i, j) + sign * other.at(i, j));
-            }
-        }
-        sum
-    }
 }
 
 impl Blocks {
@@ -145,6 +113,7 @@ impl Blocks {
     fn close(&mut self) {
         let rows = std::mem::take(&mut self.open);
         if rows.len() < LEAST_ROWS {
+            self.sums.gone(&rows);
             return;
         }
         let block = self.sums.block(&rows);
@@ -171,23 +140,41 @@ impl Sums {
         self.samples.push(0);
         self.in_flight.push(0.0);
         self.busy.push((0.0, 0.0));
+        self.gone.push(0.0);
         Some(self.steps.len() - 1)
+    }
+
+    /// Counts the requests that ended; gives how many each step had behind it, averaged over the rows.
+    fn gone(&mut self, rows: &[Row]) -> Vec<f64> {
+        let mut sums = Vec::new();
+        for row in rows {
+            // Half of a window's requests have ended in the middle of it.
+            for half in [true, false] {
+                for step in &row.steps {
+                    let Some(index) = self.index(step.step) else { continue };
+                    self.gone[index] += step.ended / 2.0;
+                }
+                sums.resize(self.gone.len(), 0.0);
+                if half {
+                    sums.iter_mut().zip(&self.gone).for_each(|(sum, gone)| *sum += gone);
+                }
+            }
+        }
+        sums.iter().map(|sum| sum / count(rows.len().max(1))).collect()
     }
 
     /// Takes level and slope out of the series of a stretch, and sums up what is left.
     fn block(&mut self, rows: &[Row]) -> Block {
         let mut series: Vec<Vec<f64>> = vec![Vec::new(); self.steps.len()];
-        let mut ended = vec![0.0; self.steps.len()];
+        let gone = self.gone(rows);
         for (number, row) in rows.iter().enumerate() {
             for step in &row.steps {
                 let Some(index) = self.index(step.step) else { continue };
                 if series.len() <= index {
                     series.resize(index + 1, Vec::new());
-                    ended.resize(index + 1, 0.0);
                 }
                 series[index].resize(rows.len(), 0.0);
                 series[index][number] = step.in_flight;
-                ended[index] += step.ended;
                 self.samples[index] += u64::from(step.in_flight > 0.0);
                 self.in_flight[index] += step.in_flight;
                 let seconds = row.end.since(row.start).as_secs_f64();
@@ -215,7 +202,7 @@ impl Sums {
             }
         }
         let (life, rows) = (rows[0].life, count(rows.len()));
-        Block { life, rows, at, mean_bytes, mean_in_flight, ended, gram, moment }
+        Block { life, rows, at, mean_bytes, mean_in_flight, gone, gram, moment }
     }
 
     /// Sums up neighbours of one life, so that there are about half as many.
@@ -287,7 +274,7 @@ impl Block {
             at: mean(self.at, later.at),
             mean_bytes: mean(self.mean_bytes, later.mean_bytes),
             mean_in_flight: both(&self.mean_in_flight, &later.mean_in_flight, &mean),
-            ended: both(&self.ended, &later.ended, &add),
+            gone: both(&self.gone, &later.gone, &mean),
             gram: self.gram.plus(&later.gram, 1.0),
             moment: both(&self.moment, &later.moment, &add),
         };

@@ -6,13 +6,13 @@ use super::{Estimate, StepCost};
 use crate::analysis::model::StepName;
 
 /// Steps whose variance is inflated so much go together, unless the interval is narrow all the same.
-const TOGETHER: f64 = 10.0;
+pub(super) const TOGETHER: f64 = 10.0;
 /// And those are never told apart.
-const ALWAYS_TOGETHER: f64 = 1000.0;
+pub(super) const ALWAYS_TOGETHER: f64 = 1000.0;
 /// An interval that reaches further than this share of the value to either side says too little.
-const WIDE: f64 = 0.5;
+pub(super) const WIDE: f64 = 0.5;
 /// But a step that could take no more than this share of the memory in flight is as good as known.
-const SMALL: f64 = 0.05;
+pub(super) const SMALL: f64 = 0.05;
 /// As many equally busy stretches have to speak for a step.
 const LEAST_STRETCHES: f64 = 3.0;
 

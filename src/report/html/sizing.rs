@@ -109,7 +109,7 @@ fn cost_table(costs: &Costs) -> Markup {
 fn cost_row(row: &StepCost) -> Markup {
     html! {
         tr {
-            th scope="row" { (plain(&row.name.step)) div.of { (plain(&row.name.scenario)) @if let Some(why) = &row.why { ": " (text::clean(why, 500)) } } }
+            th scope="row" { (plain(&row.name.step)) div.of { (plain(&row.name.scenario)) @if let Some(why) = row.why.as_ref().or(row.left_why.as_ref()) { ": " (text::clean(why, 500)) } } }
             td.n { (or_dash(row.in_flight, estimate)) } td.n { (or_dash(row.left, estimate)) }
             td.n { (or_dash(row.at_once, |count| format!("{} (at least {})", count.likely, count.at_least))) }
             td.n { (or_dash(row.share, |share| text::percent((share * 100.0).round()))) } td.n { (row.samples) }
