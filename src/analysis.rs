@@ -4,6 +4,7 @@
 //! for pictures is kept in columns that double their width when there are too many, as extremes
 //! and never as means; raw ticks go through the spike detector and are forgotten.
 
+mod actions;
 mod checklist;
 mod clips;
 mod collect;
@@ -26,6 +27,7 @@ mod verdict;
 mod vitals;
 mod watch;
 
+pub use actions::{ActionFinding, Actions};
 pub use clips::{Clip, TickColumn};
 pub use columns::{FlowColumn, LatencyColumn, MemoryColumn, Timeline, VitalColumn};
 pub use concurrency::{

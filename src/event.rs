@@ -7,6 +7,7 @@
 //!
 //! Serialised forms grow only by addition: new variants, and new fields with a default.
 
+mod actions;
 mod answers;
 mod facts;
 mod histogram;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Moment;
 use crate::units::Bytes;
 
+pub use actions::{ActionBegan, ActionEnded, ActionKind};
 pub use answers::{Answers, IterationWindow, Status, StatusWindow, UserWindow};
 pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts, temporary_prefix};
 pub use histogram::{Histogram, HistogramError};
@@ -163,6 +165,10 @@ pub enum What {
         /// Until when; to the recording's end where nothing readable follows.
         until: Option<Moment>,
     },
+    /// Something that was to be done at a set time begins.
+    ActionBegan(ActionBegan),
+    /// It is done.
+    ActionEnded(ActionEnded),
 }
 
 impl What {

@@ -5,6 +5,7 @@
 //! depends on chance is fixed by the plan's seed. The [`Outline`] is the part of it that a
 //! recording keeps, so that an old run can be analysed again without its scenario.
 
+mod actions;
 mod arrivals;
 mod budget;
 mod compile;
@@ -26,16 +27,16 @@ pub use target::{
     SamplingPlan, StartupPlan, StopPlan, TargetLimits, TargetPlan, TargetSource,
 };
 pub use traffic::{
-    Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, Piece, RateStage, Samples,
-    ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, TrafficPlan, UserStage,
+    ActionPlan, Body, Burst, BurstForm, LoadModel, LoadPlan, OpenLoad, PhasePlan, Piece, RateStage,
+    Samples, ScenarioChoice, ScenarioPlan, SizePoints, StepPlan, TrafficPlan, UserStage,
 };
 pub use watch::{WATCH_PHASE, WatchPlan};
 
 /// What the plan takes from the scenario as it is.
 pub use crate::scenario::{
-    Arrivals, Capture, Check, Constants, CustomKind, CustomMetric, Extract, Feed, FeedOrder, Gives,
-    Iterations, MetricName, Replay, Replayed, Reply, Shape, ShapeKind, Test, Think, Transfer,
-    Wanted, Words, is_template, templating,
+    Arrivals, Capture, Check, Constants, CustomKind, CustomMetric, Deed, Extract, Feed, FeedOrder,
+    Gives, Iterations, MetricName, Replay, Replayed, Reply, Shape, ShapeKind, Test, Think,
+    Transfer, Wanted, Words, is_template, templating,
 };
 
 /// Everything that one run will do.

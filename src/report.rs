@@ -5,6 +5,7 @@
 //! hold: control characters are replaced, and what a format gives a meaning to is escaped.
 //! [`write_all`] and [`write_text`] are the only functions here that touch the disk.
 
+mod actions;
 mod compare;
 mod compare_json;
 mod concurrency;

@@ -13,6 +13,7 @@ mod build;
 mod docker;
 mod elf;
 mod error;
+mod hand;
 mod host;
 mod image;
 mod leftovers;
@@ -43,6 +44,7 @@ pub use attach::{Again, AttachError, Attached, Attacher, Following, Wanted};
 pub use build::Say;
 pub use docker::{ImageFacts, Pipe, Stats, image_facts};
 pub use error::{Error, ErrorKind, explain};
+pub use hand::Hand;
 pub use host::{bare_host_facts, boot_id};
 pub use leftovers::{Leftover, Leftovers, Scratch, goes_on, leftovers, remove_leftovers};
 pub use ready::{ReadyProbe, await_ready};
@@ -567,6 +569,21 @@ impl Runtime {
             }
             _ => unreachable!("a target is stopped by the runtime that started it"),
         }
+    }
+
+    /// Reaches a target from beside, as long as it runs.
+    #[must_use]
+    pub fn hand(&self, target: &Target) -> Hand {
+        let kind = match (&self.kind, &target.inner) {
+            (Kind::Docker(docker), TargetKind::Docker(running)) => {
+                hand::HandKind::Docker(docker.hand(running.id()))
+            }
+            (Kind::Native(_), TargetKind::Native(running)) => {
+                hand::HandKind::Native(running.hand(target.netns()))
+            }
+            _ => unreachable!("a target is reached by the runtime that started it"),
+        };
+        Hand(kind)
     }
 
     /// Removes the target and its cgroups. Gives the charged peak of its whole life, where an

@@ -5,6 +5,7 @@
 //! goes on after a fault, so all faults come in one go, each with its place and the way out. Only
 //! checked types leave this module; nothing is built or started by it.
 
+mod action;
 mod check;
 mod fault;
 mod flow;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use action::{Action, Deed};
 pub use fault::{Fault, Faults, Sources};
 pub use flow::{
     Body, Capture, Check, Constants, Extract, Feed, FeedOrder, Flow, Part, PartContent, Reply,
@@ -65,6 +67,8 @@ pub struct Scenario {
     pub scenarios: Vec<Flow>,
     /// The phases, in order.
     pub phases: Vec<Phase>,
+    /// What is done at set times, beside the traffic.
+    pub actions: Vec<Action>,
     /// Whether an OOM-killed target is started again.
     pub restarts: bool,
     /// What templates are given of the harness's surroundings.

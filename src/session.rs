@@ -10,6 +10,7 @@
 //! Whatever happens, a life that was opened is closed again: its container and cgroups are gone
 //! when [`Session::close`] returns.
 
+mod actions;
 mod breakdown;
 mod error;
 mod life;
@@ -34,7 +35,9 @@ use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::runtime::{Built, Runtime};
 
+use actions::Acting;
 pub use breakdown::{Breakdown, BreakdownHandle, Breakdowns};
+
 pub use error::Error;
 pub use life::{Life, Opened};
 pub use load_run::LoadRun;
@@ -83,6 +86,7 @@ pub struct Session {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
     seen: Seen,
+    acting: Acting,
     flight: FlightRecorder,
     /// What of an event is recorded; kept for its room.
     to_record: Vec<Event>,
@@ -110,6 +114,7 @@ impl Session {
     pub fn new(parts: Parts) -> Self {
         let (sender, receiver) = channel(parts.plan.budget.event_queue);
         let seen = Seen::new(&parts.plan);
+        let acting = Acting::new(parts.clock.clone(), sender.clone());
         let flight = FlightRecorder::new(parts.plan.keep_raw, parts.plan.budget.raw_ticks);
         Self {
             plan: parts.plan,
@@ -124,6 +129,7 @@ impl Session {
             sender,
             receiver,
             seen,
+            acting,
             flight,
             to_record: Vec::new(),
             log_counters: BTreeMap::new(),

@@ -203,6 +203,7 @@ fn phase(model: LoadModel, length: Duration) -> PhasePlan {
         tags: vec![],
         size: false,
         stop_early: false,
+        actions: Vec::new(),
     }
 }
 

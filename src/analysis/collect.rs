@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::actions::Acting;
 use super::columns::TimelineBuilder;
 use super::concurrency::{Loading, Surroundings};
 use super::costs::Costing;
@@ -53,6 +54,7 @@ pub(super) struct Collector {
     samplers: BTreeMap<LifeId, Sampler>,
     generator: Option<GeneratorReport>,
     notes: Vec<String>,
+    acting: Acting,
     finish: Option<Finish>,
     end: Moment,
     /// The life that began last.
@@ -141,6 +143,7 @@ impl Collector {
             samplers: BTreeMap::new(),
             generator: None,
             notes: Vec::new(),
+            acting: Acting::default(),
             finish: None,
             end: Moment::START,
             last_life: None,
@@ -198,6 +201,8 @@ impl Collector {
             }
             What::GeneratorDone(report) => self.generator = Some(*report),
             What::Note { text } if self.notes.len() < MOST_NOTES => self.notes.push(text.clone()),
+            What::ActionBegan(began) => self.acting.began(at, began),
+            What::ActionEnded(ended) => self.acting.ended(at, ended),
             What::Finished(finish) => self.finish = Some(finish.clone()),
             What::Lost { from, until } if self.lost.len() < MOST_NOTES => {
                 self.lost.push((*from, *until));
@@ -327,7 +332,10 @@ impl Collector {
         let run_peak = peaks.map(|memory| memory.unreclaimable_peak).max();
         let costs = self.costing.finish(&self.outline, limit, growth.as_ref());
         let by_step = costs.as_ref().map(|costs| costs.by_step(&self.outline)).unwrap_or_default();
-        let marks = marks(&self.places, &lives, &self.kills, &self.outline);
+        let phase_at = |at| phase_at(&self.places, &self.outline, at);
+        let actions = std::mem::take(&mut self.acting).finish(&phase_at);
+        let mut marks = marks(&self.places, &lives, &self.kills, &self.outline);
+        marks.extend(actions.rows.iter().map(|row| Mark { at: row.at, what: row.words() }));
         let (spikes, spikes_total, clips) =
             self.spikes.finish(&self.places, &self.outline, &by_step, &marks);
         let mut findings = Findings {
@@ -356,13 +364,13 @@ impl Collector {
             thresholds: self.thresholds.measured(),
             checklist: Vec::new(),
             notes: self.notes,
+            actions,
             timeline: self.timeline.finish(clips),
             watched: Vec::new(),
         };
         let finish = self.finish.as_ref();
         findings.sizing = sizing::estimate(&findings, &self.outline, self.levels, finish);
         findings.checklist = checklist::answers(&findings, &self.outline);
-        let phase_at = |at| phase_at(&self.places, &self.outline, at);
         let stop = verdict::Stop { finish, at: stopped_at, place, lost: &self.lost };
         verdict::judge(&mut findings, &self.kills, &stop, &self.outline, &phase_at);
         findings

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::actions::Actions;
 use super::columns::Timeline;
 use crate::clock::{Anchor, Moment};
 use crate::event::{
@@ -67,6 +68,8 @@ pub struct Findings {
     pub checklist: Vec<CheckItem>,
     /// What the producers wanted the reader to know.
     pub notes: Vec<String>,
+    /// What was done at set times, beside the traffic.
+    pub actions: Actions,
     /// What pictures are drawn from.
     pub timeline: Timeline,
     /// The targets of a watch, which were not started by us; empty for a run. With several, the

@@ -85,6 +85,7 @@ pub(super) fn judge(
     case.startup(findings);
     case.baseline(findings, outline);
     case.recovery(findings);
+    case.actions(findings);
     case.concurrency(findings);
     case.reasons.sort_by_key(|reason| (reason.level, advice::rank(reason.id)));
     for reason in &mut case.reasons {

@@ -39,6 +39,7 @@ pub fn alone(plan: &Plan, scenario: &str, count: u64) -> Option<Plan> {
         tags: Vec::new(),
         size: false,
         stop_early: false,
+        actions: Vec::new(),
     };
     let mut alone = plan.clone();
     alone.startup.trials = 0;

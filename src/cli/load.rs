@@ -235,6 +235,7 @@ fn plan(options: &Load, url: &Url) -> Result<LoadRunPlan, Fault> {
             tags: Vec::new(),
             size: false,
             stop_early: false,
+            actions: Vec::new(),
         },
         rules: options.threshold.iter().map(|text| rule(text)).collect::<Result<_, _>>()?,
         window: Duration::from_millis(100),

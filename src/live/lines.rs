@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::text::clean;
 use crate::clock::Moment;
-use crate::event::{Event, Exit, FlowWindow, LifeId, LifeRole, MemoryWindow, WatchStart, What};
+use crate::event::{
+    ActionEnded, Event, Exit, FlowWindow, LifeId, LifeRole, MemoryWindow, WatchStart, What,
+};
 use crate::plan::Outline;
 use crate::units::{Bytes, Human, Limit};
 
@@ -83,6 +85,10 @@ impl Lines {
                 self.stand(event.at);
             }
             What::Flow(flow) => self.flow = Some((event.at, flow.clone())),
+            What::ActionBegan(began) => self.say(&format!("  {}", began.text)),
+            What::ActionEnded(ActionEnded { failed: Some(why), .. }) => {
+                self.say(&format!("  failed: {why}"));
+            }
             What::Note { text } => self.say(&format!("note: {text}")),
             _ => {}
         }

@@ -8,8 +8,8 @@ use super::lines;
 use super::text::clean;
 use crate::clock::Moment;
 use crate::event::{
-    Event, FlowWindow, Histogram, LifeId, LifeRole, MemoryWindow, Spike, TrafficWindow, Vitals,
-    WatchStart, What,
+    ActionEnded, Event, FlowWindow, Histogram, LifeId, LifeRole, MemoryWindow, Spike,
+    TrafficWindow, Vitals, WatchStart, What,
 };
 use crate::plan::Outline;
 use crate::units::{Bytes, Human, Limit};
@@ -190,6 +190,10 @@ impl State {
                 for spike in &batch.found {
                     self.take_spike(spike);
                 }
+            }
+            What::ActionBegan(began) => self.push(Some(at), Kind::Note, &began.text),
+            What::ActionEnded(ActionEnded { failed: Some(why), .. }) => {
+                self.push(Some(at), Kind::Note, &format!("failed: {why}"));
             }
             What::Note { text } => self.push(Some(at), Kind::Note, text),
             What::Finished(_) => self.finished = true,

@@ -58,7 +58,7 @@ fn open_now() -> u64 {
 fn most_users(phases: &[PhasePlan]) -> u64 {
     let of_load = |model: &LoadModel| match model {
         LoadModel::Closed { stages, .. } => u64::from(UserCurve::new(stages).max()),
-        LoadModel::Open(_) | LoadModel::Replay(_) => 0,
+        LoadModel::Open(_) | LoadModel::Replay(_) | LoadModel::Timed { .. } => 0,
     };
     let of_phase = |phase: &PhasePlan| phase.loads.iter().map(|load| of_load(&load.model)).sum();
     phases.iter().map(of_phase).max().unwrap_or(0)
@@ -88,6 +88,7 @@ mod tests {
             tags: Vec::new(),
             size: false,
             stop_early: false,
+            actions: Vec::new(),
         }
     }
 

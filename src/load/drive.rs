@@ -139,6 +139,20 @@ pub(super) async fn drive_open(
     drive(&load, schedule, &pacer, late, |index, due, ()| arrive(&load, index, due)).await;
 }
 
+/// Makes this worker's share of the runs that are due at set times: at `first`, and perhaps at each
+/// `every` from there on.
+pub(super) async fn drive_timed(
+    load: Rc<Load>,
+    (first, every): (Duration, Option<Duration>),
+    pacer: Pacer,
+    late: impl Fn(Duration),
+) {
+    let next = move |at: &Duration| every.map(|every| *at + every);
+    let times = std::iter::successors(Some(first), next).take_while(|at| *at < load.length);
+    let schedule = times.map(|at| (at, ()));
+    drive(&load, schedule, &pacer, late, |index, due, ()| arrive(&load, index, due)).await;
+}
+
 /// Makes this worker's share of recorded requests.
 pub(super) async fn drive_replay(
     load: Rc<Load>,

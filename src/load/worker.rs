@@ -18,7 +18,7 @@ use crate::clock::{Clock, Moment, nanos};
 use crate::event::Histogram;
 use crate::load::collect::{Account, Handover};
 use crate::load::deadline::Deadlines;
-use crate::load::drive::{Gate, Load, drive_open, drive_replay, set_up};
+use crate::load::drive::{Gate, Load, drive_open, drive_replay, drive_timed, set_up};
 use crate::load::exchange::Shop;
 use crate::load::kept::{Keeper, Kept};
 use crate::load::line::Line;
@@ -295,8 +295,8 @@ impl Worker {
         if let Some(earlier) = self.gates[number].replace(Rc::clone(&gate)) {
             earlier.close(at);
         }
-        let at_work = Rc::new(Cell::new(plan.loads.len()));
-        if plan.loads.is_empty() {
+        let at_work = Rc::new(Cell::new(plan.traffic().count()));
+        if at_work.get() == 0 {
             self.setup.spent.send_modify(|spent| spent[number] += 1);
         }
         for (index, plan_of_load) in plan.loads.iter().enumerate() {
@@ -312,8 +312,12 @@ impl Worker {
             let quota = self.setup.quotas[number][index].clone();
             let drive = self.driver(load, &plan_of_load.model, quota);
             let (at_work, spent) = (Rc::clone(&at_work), Arc::clone(&self.setup.spent));
+            let counts = !plan_of_load.is_timed();
             spawn_local(async move {
                 drive.await;
+                if !counts {
+                    return;
+                }
                 at_work.set(at_work.get() - 1);
                 if at_work.get() == 0 {
                     spent.send_modify(|spent| spent[number] += 1);
@@ -346,6 +350,12 @@ impl Worker {
                         lateness_us.borrow_mut().record(nanos(late) / 1000);
                     };
                     drive_replay(load, replay, pacer, late).await;
+                }
+                LoadModel::Timed { first, every } => {
+                    let late = move |late: Duration| {
+                        lateness_us.borrow_mut().record(nanos(late) / 1000);
+                    };
+                    drive_timed(load, (first, every), pacer, late).await;
                 }
                 LoadModel::Closed { stages, .. } => {
                     drive_closed(load, UserCurve::new(&stages), quota, pacer).await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::actions;
 use super::steps::step_plan;
 use super::{
     Budget, Burst, BurstForm, CargoBuild, CycleOutline, EnvVar, KubernetesPlan, LimitsOutline,
@@ -40,6 +41,8 @@ impl Plan {
         let mut next_step = 0;
         let scenarios =
             scenario.scenarios.iter().map(|flow| flow_plan(flow, &mut next_step)).collect();
+        let mut phases: Vec<PhasePlan> = scenario.phases.iter().map(phase).collect();
+        let missed = actions::spread(&scenario.actions, &mut phases);
         Ok(Self {
             name: scenario.name.clone(),
             target: target(&scenario.target),
@@ -58,13 +61,13 @@ impl Plan {
                 constants: scenario.constants.clone(),
                 samples: Samples::default(),
             },
-            phases: scenario.phases.iter().map(phase).collect(),
+            phases,
             rules,
             words: scenario.words.clone(),
             on_oom: if scenario.restarts { OnOom::Restart } else { OnOom::Stop },
             keep_raw: false,
             budget: Budget::default(),
-            notes: scenario.notes.clone(),
+            notes: scenario.notes.iter().cloned().chain(missed).collect(),
         })
     }
 
@@ -240,6 +243,7 @@ fn phase(phase: &scenario::Phase) -> PhasePlan {
         tags: phase.tags.clone(),
         size: phase.size.unwrap_or(bursts),
         stop_early: phase.stop_early,
+        actions: Vec::new(),
     }
 }
 
@@ -283,27 +287,26 @@ fn phase_outline(phase: &PhasePlan) -> PhaseOutline {
     PhaseOutline {
         name: phase.name.clone(),
         length_ns: nanos(phase.length),
-        bursts: phase.loads.iter().any(has_bursts),
-        cycle: phase.loads.iter().filter_map(cycle).max_by_key(|cycle| cycle.every_ns),
+        bursts: phase.traffic().any(has_bursts),
+        cycle: phase.traffic().filter_map(cycle).max_by_key(|cycle| cycle.every_ns),
         steady: phase
-            .loads
-            .iter()
+            .traffic()
             .map(|load| is_steady(load, phase.length))
             .collect::<Option<Vec<_>>>()
             .map(|loads| loads.into_iter().all(|steady| steady)),
         size: phase.size,
-        pace: pace(&phase.loads),
+        pace: pace(&phase.traffic().collect::<Vec<_>>()),
     }
 }
 
 /// What all loads are counted in; none where they differ, or there are none.
-fn pace(loads: &[LoadPlan]) -> Option<PaceOutline> {
+fn pace(loads: &[&LoadPlan]) -> Option<PaceOutline> {
     let of = |load: &LoadPlan| match &load.model {
         LoadModel::Open(_) => Some(PaceOutline::Rate),
         LoadModel::Closed { .. } => Some(PaceOutline::Users),
-        LoadModel::Replay(_) => None,
+        LoadModel::Replay(_) | LoadModel::Timed { .. } => None,
     };
-    let first = loads.first().and_then(of);
+    let first = loads.first().copied().and_then(of);
     first.filter(|_| loads.iter().all(|load| of(load) == first))
 }
 
@@ -337,7 +340,7 @@ fn is_steady(load: &LoadPlan, phase: Duration) -> Option<bool> {
             let length: Duration = stages.iter().map(|stage| stage.length).sum();
             (iterations.is_none() && stages.iter().all(same), length)
         }
-        LoadModel::Replay(_) => return None,
+        LoadModel::Replay(_) | LoadModel::Timed { .. } => return None,
     };
     Some(steady && load.start_after.is_zero() && length >= phase)
 }

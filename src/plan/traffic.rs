@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{
-    Arrivals, Constants, Feed, Iterations, Replay, Reply, Shape, Think, Transfer,
+    Arrivals, Constants, Deed, Feed, Iterations, Replay, Reply, Shape, Think, Transfer,
 };
 use crate::units::{Bytes, Rate};
 
@@ -247,6 +247,20 @@ pub struct PhasePlan {
     /// Whether the run is over after it where it went badly: a rule is broken by then, or more than
     /// 1 % of its requests failed.
     pub stop_early: bool,
+    /// What is done in it at set times, beside the traffic; a request of these is a load, too.
+    #[serde(default)]
+    pub actions: Vec<ActionPlan>,
+}
+
+/// Something that is done at a set time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionPlan {
+    /// When it is first done, from the phase's start.
+    pub first: Duration,
+    /// The time from one to the next; none: it is done once.
+    pub every: Option<Duration>,
+    /// What is done.
+    pub deed: Deed,
 }
 
 impl PhasePlan {
@@ -255,7 +269,13 @@ impl PhasePlan {
     pub fn is_counted(&self) -> bool {
         let counted =
             |load: &LoadPlan| matches!(load.model, LoadModel::Closed { iterations: Some(_), .. });
-        !self.loads.is_empty() && self.loads.iter().all(counted)
+        let mut loads = self.traffic().peekable();
+        loads.peek().is_some() && loads.all(counted)
+    }
+
+    /// Its loads without the requests of actions.
+    pub fn traffic(&self) -> impl Iterator<Item = &LoadPlan> {
+        self.loads.iter().filter(|load| !load.is_timed())
     }
 }
 
@@ -268,6 +288,14 @@ pub struct LoadPlan {
     pub model: LoadModel,
     /// When it starts, from the phase's start.
     pub start_after: Duration,
+}
+
+impl LoadPlan {
+    /// Whether it is the request of an action.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        matches!(self.model, LoadModel::Timed { .. })
+    }
 }
 
 /// What a load runs.
@@ -286,6 +314,13 @@ pub enum LoadModel {
     Open(OpenLoad),
     /// Recorded requests at recorded times, whatever the target does.
     Replay(Replay),
+    /// Scenario runs at set times: one, or one again and again.
+    Timed {
+        /// When the first one is due, from the load's start.
+        first: Duration,
+        /// The time from one to the next; none: there is one only.
+        every: Option<Duration>,
+    },
     /// Users who each wait for an answer before they go on.
     Closed {
         /// How many users, over time.

@@ -85,6 +85,7 @@ fn page(findings: &Findings) -> Markup {
                     (memory::targets(findings))
                     (sizing::sizing(findings))
                     (memory::spikes(findings))
+                    (memory::actions(findings))
                     (opening::checklist(findings))
                     (account::thresholds(findings))
                     (memory::growth(findings))

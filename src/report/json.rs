@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::actions::{self, ActionRow};
 use super::json_concurrency::{ConcurrencyRow, FailingRow, concurrency, failing};
 use super::json_costs::{CostRow, CostsBasisRow, basis, costs};
 use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
@@ -66,6 +67,10 @@ pub(super) struct Document<'a> {
     written: Option<WrittenRow>,
     spikes: Vec<SpikeRow<'a>>,
     spikes_total: Option<u64>,
+    /// What was done at set times (`[[at]]`): the first 1000. Null where nothing was to be done.
+    actions: Option<Vec<ActionRow<'a>>>,
+    /// All that was done at set times.
+    actions_total: Option<u64>,
     growth: Option<GrowthRow<'a>>,
     costs: Option<Vec<CostRow<'a>>>,
     costs_basis: Option<CostsBasisRow>,
@@ -283,6 +288,8 @@ impl<'a> Document<'a> {
             written: findings.written.map(written),
             spikes: findings.spikes.iter().map(spike).collect(),
             spikes_total: findings.spikes_total,
+            actions: actions::rows(&findings.actions),
+            actions_total: Some(findings.actions.total).filter(|total| *total > 0),
             growth: findings.growth.as_ref().map(growth),
             costs: findings.costs.as_ref().map(costs),
             costs_basis: findings.costs.as_ref().map(basis),

@@ -18,6 +18,9 @@ const MARKED: usize = 40;
 /// The restarts that it marks.
 const RESTARTS: usize = 100;
 
+/// The actions that it marks.
+const ACTIONS: usize = 100;
+
 /// One panel: its frame and its time axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Panel {
@@ -367,6 +370,22 @@ pub(super) fn restarts(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findin
         if x > named_until && x + kind.width("restart") < RIGHT {
             canvas.text((x + 4.0, panel.top + 10.0), "restart", kind);
             named_until = x + kind.width("restart") + 8.0;
+        }
+    }
+}
+
+/// What was done at set times: a thin dashed line through all panels, and a name at the foot of the
+/// first.
+pub(super) fn actions(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings, foot: f64) {
+    let mut named_until = f64::NEG_INFINITY;
+    for row in findings.actions.rows.iter().take(ACTIONS) {
+        let x = panel.time.x(row.at);
+        canvas.dashes((x, panel.top), (x, foot), PURPLE, 1.0);
+        let kind = Type::new(11.0, MUTED);
+        let name = text::clean(&row.text, 28);
+        if x > named_until && x + kind.width(&name) < RIGHT {
+            canvas.text((x + 4.0, panel.top + 24.0), &name, kind);
+            named_until = x + kind.width(&name) + 8.0;
         }
     }
 }

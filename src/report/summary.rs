@@ -10,6 +10,8 @@ use crate::units::Bytes;
 
 const WIDTH: usize = 80;
 const SPIKES: usize = 5;
+/// Actions that are told.
+const ACTIONS: usize = 5;
 
 /// Renders the summary.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,6 +52,7 @@ impl Summary<'_> {
         loads(out, findings)?;
         self.thresholds(out, findings)?;
         spikes(out, findings)?;
+        acted(out, findings)?;
         accounts(out, findings)?;
         if let Some(directory) = self.directory {
             writeln!(out)?;
@@ -293,6 +296,23 @@ fn spikes(out: &mut String, findings: &Findings) -> std::fmt::Result {
         if let Some(words) = super::costs::confirmed(spike) {
             wrapped(out, "         ", &words)?;
         }
+    }
+    Ok(())
+}
+
+/// What was done at set times.
+fn acted(out: &mut String, findings: &Findings) -> std::fmt::Result {
+    let actions = &findings.actions;
+    if actions.total == 0 {
+        return Ok(());
+    }
+    let failed = match actions.failed {
+        0 => String::new(),
+        count => format!(", {count} failed"),
+    };
+    writeln!(out, "\nActions  {} in all{failed}", actions.total)?;
+    for row in actions.rows.iter().take(ACTIONS) {
+        line(out, &format!("  {}", super::actions::line(row)))?;
     }
     Ok(())
 }

@@ -67,6 +67,9 @@ fn description(findings: &Findings) -> String {
     if findings.lives.len() > 1 {
         words.push(format!("Restarts: {}.", findings.lives.len() - 1));
     }
+    if findings.actions.total > 0 {
+        words.push(format!("Actions at set times: {}.", findings.actions.total));
+    }
     let names: Vec<&str> = findings.phases.iter().map(|row| row.name.as_str()).collect();
     if !names.is_empty() {
         words.push(format!("Phases: {}.", names.join(", ")));
@@ -129,6 +132,7 @@ fn draw(canvas: &mut Canvas<'_>, findings: &Findings, foot: f64) {
         panels::waiting(canvas, &panel(above + 150.0, above + 212.0), &timeline.vitals);
         panels::counts(canvas, &panel(above + 256.0, foot), &timeline.vitals);
     }
+    panels::actions(canvas, &memory, findings, foot);
     panels::restarts(canvas, &memory, findings, foot);
     panels::kills(canvas, &memory, findings, foot);
 }

@@ -3,6 +3,7 @@
 mod container;
 mod engine;
 mod facts;
+mod hand;
 mod helper;
 mod images;
 mod stats;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::Sender;
 pub(super) use container::{Created, Running};
 pub(super) use engine::Engine;
 pub use facts::{ImageFacts, image_facts};
+pub(super) use hand::Hand;
 pub use helper::Pipe;
 pub use stats::Stats;
 pub(super) use watch::{News, Seen as Container};
@@ -133,6 +135,11 @@ impl Docker {
         events: Sender<Event>,
     ) -> Stats {
         Stats::follow(&self.engine, id, life, clock.clone(), events)
+    }
+
+    /// Reaches into a container that runs.
+    pub(super) fn hand(&self, id: &str) -> Hand {
+        Hand { engine: self.engine.clone(), id: id.to_owned() }
     }
 
     /// Whether containers can be started below cgroups of ours, by the engine's cgroup driver.

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -17,10 +18,11 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::hand::{keep_end, outcome};
 use super::leftovers::Scratch;
 use super::oom_notice::OomNotice;
 use super::output::Output;
-use super::spawn::{Entry, enter_before_exec};
+use super::spawn::{Entry, Network, enter_before_exec};
 use super::{
     Built, Error, Program, Say, Target, TargetKind, Watched, build, check_release, leftovers,
 };
@@ -68,8 +70,46 @@ pub(super) struct Running {
     pid: Pid,
     stop: StopPlan,
     watcher: JoinHandle<()>,
+    groups: Vec<PathBuf>,
+    env: Vec<EnvVar>,
     _notice: Option<OomNotice>,
-    _directory: Scratch,
+    directory: Scratch,
+}
+
+/// Reaches the process of one life.
+#[derive(Debug, Clone)]
+pub(super) struct Hand {
+    pid: Pid,
+    groups: Vec<PathBuf>,
+    netns: Option<Arc<OwnedFd>>,
+    env: Vec<EnvVar>,
+    directory: PathBuf,
+}
+
+/// A program with an environment of its own, whose output is read.
+fn command(
+    program: &Path,
+    args: &[String],
+    env: &[EnvVar],
+    directory: &Path,
+) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(env.iter().map(|var| (&var.name, &var.value)))
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The files by which a process enters its groups.
+fn doors(groups: &[PathBuf]) -> std::io::Result<Vec<fs::File>> {
+    let open = |dir: &PathBuf| OpenOptions::new().write(true).open(dir.join("cgroup.procs"));
+    groups.iter().map(open).collect()
 }
 
 impl Native {
@@ -167,23 +207,10 @@ impl Native {
     fn spawn(&self, ready: &Ready) -> Result<(Child, Scratch), Error> {
         let failed = |source| Error::Start { program: ready.program.display().to_string(), source };
         let directory = self.note.scratch(&ready.name)?;
-        let mut command = tokio::process::Command::new(&ready.program);
-        command
-            .args(&ready.args)
-            .env_clear()
-            .env("PATH", PATH)
-            .envs(ready.env.iter().map(|var| (&var.name, &var.value)))
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let groups = self
-            .group_dirs(&ready.group)
-            .iter()
-            .map(|dir| OpenOptions::new().write(true).open(dir.join("cgroup.procs")))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(failed)?;
-        enter_before_exec(&mut command, Entry { groups, own_network: self.own_network });
+        let mut command = command(&ready.program, &ready.args, &ready.env, directory.path());
+        let groups = doors(&self.group_dirs(&ready.group)).map_err(failed)?;
+        let network = if self.own_network { Network::Own } else { Network::Same };
+        enter_before_exec(&mut command, Entry { groups, network });
         let child = command.spawn().map_err(failed)?;
         Ok((child, directory))
     }
@@ -230,6 +257,7 @@ impl Native {
             send(&events, Event { at, what: What::Ended { life, exit, lifetime_peak: None } })
                 .await;
         });
+        let groups = self.group_dirs(&ready.group);
         let netns = if self.own_network { network_of(pid) } else { None };
         let running = Running {
             leaf: place.leaf,
@@ -237,7 +265,9 @@ impl Native {
             stop: ready.stop,
             watcher,
             _notice: notice,
-            _directory: directory,
+            groups: groups.clone(),
+            env: ready.env,
+            directory,
             nest: ready.nest,
         };
         Target {
@@ -246,7 +276,7 @@ impl Native {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ready.port)),
             path: if netns.is_some() { GeneratorPath::Netns } else { GeneratorPath::Native },
             netns,
-            cgroup_dirs: self.group_dirs(&ready.group),
+            cgroup_dirs: groups,
             events: Some(receiver),
             ended: has_ended,
             output,
@@ -278,6 +308,17 @@ impl Native {
 }
 
 impl Running {
+    /// Reaches it from beside.
+    pub(super) fn hand(&self, netns: Option<OwnedFd>) -> Hand {
+        Hand {
+            pid: self.pid,
+            groups: self.groups.clone(),
+            netns: netns.map(Arc::new),
+            env: self.env.clone(),
+            directory: self.directory.path().to_owned(),
+        }
+    }
+
     /// Asks the process to stop; then kills it and all that it started.
     pub(super) async fn stop(&self, ended: &mut watch::Receiver<Option<Exit>>) {
         let signal = Signal::from_str(&self.stop.signal).unwrap_or(Signal::SIGTERM);
@@ -290,6 +331,42 @@ impl Running {
         kill_all(&self.leaf);
         let _ = tokio::time::timeout(2 * LAST_WORDS, ended.wait_for(Option::is_some)).await;
     }
+}
+
+impl Hand {
+    pub(super) fn signal(&self, name: &str) -> Result<(), String> {
+        let signal = Signal::from_str(name).map_err(|error| error.to_string())?;
+        kill(self.pid, signal).map_err(|error| error.desc().to_owned())
+    }
+
+    /// Runs a program in the life's cgroups and network, in its directory, with its environment.
+    pub(super) async fn exec(&self, words: &[String]) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("it can't be started: {error}");
+        let Some((program, args)) = words.split_first() else { return Ok(()) };
+        let mut command = command(Path::new(program), args, &self.env, &self.directory);
+        let network = self.netns.as_ref().map(|netns| netns.try_clone()).transpose();
+        let network = network.map_err(failed)?.map_or(Network::Same, Network::Of);
+        let groups = doors(&self.groups).map_err(failed)?;
+        enter_before_exec(&mut command, Entry { groups, network });
+        let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
+        let mut printed = Vec::new();
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let (said, complained) = tokio::join!(end_of(out), end_of(err));
+        keep_end(&mut printed, &said);
+        keep_end(&mut printed, &complained);
+        let status = child.wait().await.map_err(failed)?;
+        outcome(Some(exit_code(status)), &printed)
+    }
+}
+
+/// The end of what comes through a pipe.
+async fn end_of(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let (mut kept, mut buffer) = (Vec::new(), vec![0; 4096]);
+    let Some(mut pipe) = pipe else { return kept };
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+        keep_end(&mut kept, &buffer[..length]);
+    }
+    kept
 }
 
 async fn send(events: &Sender<Event>, event: Event) {

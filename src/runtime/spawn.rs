@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::libc;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use tokio::process::Command;
 
 nix::ioctl_write_ptr_bad!(set_interface_flags, libc::SIOCSIFFLAGS, libc::ifreq);
@@ -24,8 +24,19 @@ nix::ioctl_write_ptr_bad!(set_interface_flags, libc::SIOCSIFFLAGS, libc::ifreq);
 pub(super) struct Entry {
     /// The `cgroup.procs` files of its cgroups, open for writing.
     pub(super) groups: Vec<File>,
-    /// Whether it gets a network namespace of its own, with nothing but a loopback interface.
-    pub(super) own_network: bool,
+    /// The network that it sees.
+    pub(super) network: Network,
+}
+
+/// The network that a new process sees.
+#[derive(Debug)]
+pub(super) enum Network {
+    /// That of this process.
+    Same,
+    /// One of its own, with nothing but a loopback interface.
+    Own,
+    /// This one.
+    Of(OwnedFd),
 }
 
 /// Makes a command enter its cgroups and namespace, in a session of its own, without a way to gain
@@ -36,9 +47,13 @@ pub(super) fn enter_before_exec(command: &mut Command, entry: Entry) {
             // "0" stands for the writing process itself.
             nix::unistd::write(group, b"0")?;
         }
-        if entry.own_network {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            bring_loopback_up()?;
+        match &entry.network {
+            Network::Same => {}
+            Network::Own => {
+                unshare(CloneFlags::CLONE_NEWNET)?;
+                bring_loopback_up()?;
+            }
+            Network::Of(namespace) => setns(namespace, CloneFlags::CLONE_NEWNET)?,
         }
         nix::unistd::setsid()?;
         // Whoever measures it is its reason to live.

@@ -1,5 +1,6 @@
 //! Reading the tree into checked types, table by table.
 
+mod actions;
 mod body;
 mod feed;
 mod files;
@@ -107,7 +108,6 @@ pub(super) fn scenario(
             false
         }
     });
-    root.unsupported("at");
     let target = match root.table("target") {
         Some(table) => Some(target::target(table, &context)),
         None => {
@@ -122,6 +122,7 @@ pub(super) fn scenario(
     let traffic = traffic_table.map_or_else(Traffic::default, traffic);
     let mut scenarios = steps::flows(&root, &context);
     let phases = phases::phases(&root, &scenarios, &context);
+    let actions = actions::actions(&root, &phases, scenarios.len(), &context);
     scenarios.append(&mut context.replayed.borrow_mut());
     let thresholds = thresholds(&root);
     let limited = target.as_ref().is_none_or(|target| target.memory.is_some());
@@ -140,6 +141,7 @@ pub(super) fn scenario(
         traffic,
         scenarios,
         phases,
+        actions,
         restarts,
         constants: context.constants.into_inner(),
         thresholds,

@@ -86,6 +86,7 @@ impl Scenario {
                 steps: vec![step(target.path, target.body_size)],
                 ..Flow::default()
             }],
+            actions: Vec::new(),
             restarts: false,
             phases: phases(target.length),
             constants: Constants::default(),

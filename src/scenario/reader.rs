@@ -96,14 +96,6 @@ impl<'a> Reader<'a> {
         self.node(key).is_some()
     }
 
-    /// A key that this version knows and does not carry out.
-    pub(super) fn unsupported(&self, key: &'static str) {
-        if let Some(node) = self.node(key) {
-            let message = format!("`{key}` is not supported by this version");
-            self.notes.fault(&node.place, message, "leave it out");
-        }
-    }
-
     fn read<T>(
         &self,
         key: &'static str,

@@ -19,7 +19,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use load::Phase;
-use steps::Flow;
+use steps::{Flow, Timed};
 
 /// The JSON Schema of scenarios (draft 2020-12), as text.
 #[must_use]
@@ -116,6 +116,8 @@ struct Scenario {
     scenario: Option<Listed<Flow>>,
     /// What happens, one after the other, in one container.
     phase: Option<Listed<Phase>>,
+    /// What is done at set times, beside the traffic.
+    at: Option<Listed<Timed>>,
     /// Rules, by metric: `"memory{phase:soak}" = ["slope<1MiB/h"]`.
     thresholds: Option<BTreeMap<String, Listed<Rule>>>,
 }

@@ -78,13 +78,16 @@ impl Session {
             Ok(driving) => driving,
             Err(error) => return error.of_target().map(|text| Some(Early::Failed(text))),
         };
+        self.acting.reach(Some(self.runtime.hand(&first.target)));
         let mut begins = self.clock.now() + HEAD_START;
         let mut early = None;
         for (index, phase) in (0_u16..).zip(&plan.phases) {
             self.during(driving.begin_phase(index, begins)).await??;
             self.take(Event { at: begins, what: What::PhaseBegin { phase: index } }).await?;
             let planned = begins + phase.length;
+            let actions = self.acting.begin(phase, begins);
             early = self.survive_phase(life, &driving, index, planned).await?;
+            drop(actions);
             // A phase that ran its whole time ends on time, however late this is noticed.
             let ends =
                 if early.is_none() { planned.min(self.clock.now()) } else { self.clock.now() };
@@ -133,6 +136,7 @@ impl Session {
     ) -> Result<Option<Early>, Error> {
         let plan = self.plan.clone();
         for attempt in 0..HOPELESS {
+            self.acting.reach(None);
             if let Some(killed) = life.take() {
                 self.close(killed).await?;
             }
@@ -144,6 +148,7 @@ impl Session {
                 Opened::Ready(next) => {
                     let redirect = driving.redirect(&next.target, plan.target.port);
                     self.during(redirect).await??;
+                    self.acting.reach(Some(self.runtime.hand(&next.target)));
                     *life = Some(next);
                     return Ok(None);
                 }

@@ -330,6 +330,7 @@ fn start_engine(
         tags: vec![],
         size: false,
         stop_early: false,
+        actions: Vec::new(),
     };
     let job = Job {
         traffic: traffic.into(),

@@ -46,6 +46,7 @@ pub(super) fn next(reason: &Reason, findings: &Findings) -> Option<String> {
         "leak_of_resources" => {
             "look for what opens them and never closes: a kill comes when they run out, too"
         }
+        "action" => "mend it, or leave it out of `[[at]]`: what it was to show was not seen",
         "recovery" => {
             "the target is overloaded: bursts farther apart or smaller tell what one of them needs"
         }

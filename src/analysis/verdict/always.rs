@@ -31,6 +31,19 @@ impl Case {
         }
     }
 
+    /// What was to be done at a set time and failed was not tested.
+    pub(super) fn actions(&mut self, findings: &Findings) {
+        let actions = &findings.actions;
+        let Some(first) = actions.rows.iter().find(|row| row.failed.is_some()) else { return };
+        let why = first.failed.as_deref().unwrap_or_default();
+        let others = match actions.failed {
+            0 | 1 => String::new(),
+            all => format!(" (and {} more)", all - 1),
+        };
+        let text = format!("`{}` failed: {why}{others}", first.text);
+        self.say("action", Level::Warn, text, Some(first.at));
+    }
+
     /// Bursts that pile up on one another.
     pub(super) fn recovery(&mut self, findings: &Findings) {
         for phase in &findings.phases {

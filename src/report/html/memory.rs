@@ -6,7 +6,8 @@ use super::data::clip;
 use super::{fit, or_dash, picture, plain};
 use crate::analysis::{Findings, Growth, Phase, SpikeFinding, Suspect, Trial};
 use crate::report::{
-    Renderer, StartupSvg, TimelineSvg, costs, growth as growing, startup_words, text, watch,
+    Renderer, StartupSvg, TimelineSvg, actions, costs, growth as growing, startup_words, text,
+    watch,
 };
 use crate::units::Bytes;
 
@@ -48,6 +49,27 @@ pub(super) fn targets(findings: &Findings) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What was done at set times.
+pub(super) fn actions(findings: &Findings) -> Markup {
+    let done = &findings.actions;
+    if done.total == 0 {
+        return html! {};
+    }
+    html! {
+        section #actions aria-labelledby="actions-head" {
+            h2 #actions-head { "What was done at set times" }
+            div.scroll { table {
+                thead { tr { th.n scope="col" { "At" } th scope="col" { "Phase" } th scope="col" { "What" } } }
+                tbody { @for row in done.rows.iter().take(actions::SHOWN) { tr {
+                    td.n { (text::moment(row.at)) } td { (or_dash(row.phase.as_deref(), plain)) }
+                    td { (plain(&row.text)) (actions::ending(row)) }
+                } } }
+            } }
+            @if done.total > actions::SHOWN as u64 { p.help { "The first " (actions::SHOWN) " of " (done.total) "." } }
         }
     }
 }

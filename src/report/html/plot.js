@@ -340,7 +340,7 @@ const drawPanel = (panel, isFirst, isLast) => {
   pen.clip();
   for (const s of panel.series) if (s.line || s.top || s.peak) drawSeries(pen, panel, s, x, y, ink(s.ink));
   pen.lineWidth = 1.5;
-  for (const [times, name] of [[run.kills, 'red'], [run.restarts, 'sky']]) {
+  for (const [times, name] of [[run.actions, 'purple'], [run.kills, 'red'], [run.restarts, 'sky']]) {
     pen.fillStyle = ink(name);
     for (const at of times) pen.fillRect(x(at) - 0.75, box.top, 1.5, panel.high);
   }

@@ -9,7 +9,7 @@ use crate::scenario::reader::{At, Reader};
 use crate::scenario::tree::{Entry, Node, Value};
 use crate::scenario::{Flow, Step, is_template, unsendable};
 
-const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
+pub(super) const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 
 /// The most redirects that may be followed in a row.
 const REDIRECTS_MAX: u64 = 20;
@@ -69,29 +69,38 @@ fn steps(
 
 fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Option<Step> {
     let table = Reader::new(format!("`[[scenario.{key}]]`"), node, context.notes)?;
+    let think = think::think(&table, context);
+    let step = request(&table, names, context);
+    table.finish();
+    Some(Step { think, ..step? })
+}
+
+/// The request that a table describes, without a pause before it.
+pub(super) fn request(
+    table: &Reader<'_>,
+    names: &mut Names,
+    context: &Context<'_>,
+) -> Option<Step> {
     let mut requests: Vec<(&'static str, At<String>)> = METHODS
         .into_iter()
         .filter_map(|method| table.string(method).map(|path| (method, path)))
         .collect();
     let named = table.string("name").map(|at| at.value);
-    let headers = headers(&table, names, context);
+    let headers = headers(table, names, context);
     let request = requests.first().map_or(("", ""), |(method, path)| (*method, &*path.value));
-    let (body, transfer) = body::body(&table, request, names, context);
-    let query = query(&table, names, context);
-    let (expect_status, checks) = reply::expect(&table, context);
-    let (captures, captured) = reply::captures(&table, context);
-    let metrics = metrics::metrics(&table, context);
-    let tags = metrics::tags(&table, context);
+    let (body, transfer) = body::body(table, request, names, context);
+    let query = query(table, names, context);
+    let (expect_status, checks) = reply::expect(table, context);
+    let (captures, captured) = reply::captures(table, context);
+    let metrics = metrics::metrics(table, context);
+    let tags = metrics::tags(table, context);
     let redirects = table.whole("redirects", 0, REDIRECTS_MAX).map_or(0, |at| at.value);
-    let think = think::think(&table, context);
-    let place = table.place.clone();
-    table.finish();
     let request = (requests.len() == 1).then(|| requests.remove(0));
     if let Some((_, path)) = &request {
         check_path(path, names, context);
     } else {
         let message = "a step needs exactly one request";
-        context.notes.fault(&place, message, "write `get = \"/path\"` or `post = \"/path\"`");
+        context.notes.fault(table.place, message, "write `get = \"/path\"` or `post = \"/path\"`");
     }
     // What this very answer gives, it can't be asked with.
     for name in captured {
@@ -103,6 +112,7 @@ fn step(key: &str, node: &Node, names: &mut Names, context: &Context<'_>) -> Opt
     let path = with_query(path.value, &query);
     let redirects = u8::try_from(redirects).unwrap_or(u8::MAX);
     let reply = crate::scenario::Reply { captures, checks, metrics, redirects };
+    let think = crate::scenario::Think::None;
     Some(Step { label, method, path, headers, body, expect_status, reply, transfer, think, tags })
 }
 

@@ -24,7 +24,7 @@ pub(super) fn target(table: Reader<'_>, context: &Context<'_>) -> Target {
         context.notes.fault(table.place, "`[target]` has no `port`", help);
     }
     let (ready, ready_within) = ready(&table, context);
-    let (stop_signal, stop_within) = stop(&table);
+    let (stop_signal, stop_within) = stop(&table, context);
     let mut target = Target {
         source,
         port: port.and_then(|at| u16::try_from(at.value).ok()).unwrap_or_default(),
@@ -253,19 +253,22 @@ fn ready(table: &Reader<'_>, context: &Context<'_>) -> (Ready, Duration) {
     (check, within)
 }
 
-fn stop(table: &Reader<'_>) -> (String, Duration) {
+/// The whole name of a signal.
+pub(super) fn signal(at: &At<String>, context: &Context<'_>) -> String {
+    let name = at.value.to_uppercase();
+    let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+    if name.parse::<nix::sys::signal::Signal>().is_err() {
+        let message = format!("`{}` is no signal", at.value);
+        context.notes.fault(&at.place, message, "write `SIGTERM` or `SIGINT`");
+    }
+    name
+}
+
+fn stop(table: &Reader<'_>, context: &Context<'_>) -> (String, Duration) {
     let (signal, within) = ("SIGTERM".to_owned(), Duration::from_secs(10));
     let Some(stop) = table.table("stop") else { return (signal, within) };
     let signal = match stop.string("signal") {
-        Some(at) => {
-            let name = at.value.to_uppercase();
-            let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
-            if name.parse::<nix::sys::signal::Signal>().is_err() {
-                let message = format!("`{}` is no signal", at.value);
-                table.notes.fault(&at.place, message, "write `SIGTERM` or `SIGINT`");
-            }
-            name
-        }
+        Some(at) => self::signal(&at, context),
         None => signal,
     };
     let within = bounded(&stop, "within", within, Duration::ZERO, Duration::from_secs(90));

@@ -55,6 +55,33 @@ struct Feed {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Step {
+    #[schemars(flatten)]
+    request: Request,
+    think: Option<ThinkTime>,
+}
+
+/// What is done at a set time, beside the traffic: one of `exec`, `signal` and a request.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Timed {
+    /// When it is first done, from the first phase's start, or from that of `phase`. Default: after
+    /// `every`.
+    when: Option<Time>,
+    /// The time from one to the next. Default: it is done once.
+    every: Option<Time>,
+    /// The phase that it belongs to.
+    phase: Option<String>,
+    /// A program and its arguments, run in the target's container; a string goes to its shell.
+    exec: Option<Listed<String>>,
+    /// A signal for the target's first process, such as `SIGHUP`.
+    signal: Option<String>,
+    #[schemars(flatten)]
+    request: Request,
+}
+
+/// A request.
+#[derive(JsonSchema)]
+struct Request {
     /// Its name. Default: method and path.
     name: Option<String>,
     get: Option<String>,
@@ -81,7 +108,6 @@ struct Step {
     drain: Option<String>,
     /// How long the request may take. Default: that of `[traffic]`.
     timeout: Option<Time>,
-    think: Option<ThinkTime>,
 }
 
 /// A body: one of `json`, `text`, `file`, `dir`, `form`, `multipart`, or made up with `size`.

@@ -53,6 +53,12 @@ for = "10s"
 load = [{ users = { to = 5 }, iterations = { each = 2 } }, { stages = [{ users = 5, for = "1s" }] }]
 [[phase]]
 replay = { file = "a.log" }
+[[at]]
+when = "1s"
+exec = ["true"]
+[[at]]
+every = "1s"
+post = "/"
 [thresholds]
 memory = [{ rule = "max<1", delay = "1s" }, { threshold = "max<1", delayAbortEval = "1s" }]
 "#;
@@ -73,8 +79,8 @@ impl RuleCheck for AnyRule {
     }
 }
 
-/// Asked for only to say that it is wrong there, or not there yet.
-const REFUSED: [(&str, &str); 3] = [("`burst`", "on"), ("`burst`", "off"), ("the scenario", "at")];
+/// Asked for only to say that it is wrong there.
+const REFUSED: [(&str, &str); 2] = [("`burst`", "on"), ("`burst`", "off")];
 
 /// What the reader calls a table → the types that describe it.
 fn described(table: &str) -> &'static [&'static str] {
@@ -101,6 +107,7 @@ fn described(table: &str) -> &'static [&'static str] {
         "`expect`" => &["Expect"],
         "the metric `own`" => &["Metric"],
         "`think`" => &["Think"],
+        "`[[at]]`" => &["Timed"],
         "`[[phase]]`" => &["Phase"],
         "a load" => &["Load"],
         "`rate`" => &["RateRamp"],

@@ -165,6 +165,7 @@ fn job(model: LoadModel, path: &str, length: Duration) -> Job {
         tags: vec![],
         size: false,
         stop_early: false,
+        actions: Vec::new(),
     };
     Job { traffic: traffic.into(), phases: vec![phase].into(), window: Duration::from_millis(100) }
 }
