@@ -466,3 +466,42 @@ fn a_pattern_needs_to_know_the_peak() {
     ended.expect_code(2);
     assert!(ended.stderr.contains("no pattern is called `spoke`"), "{}", ended.stderr);
 }
+
+#[test]
+fn what_is_due_at_a_set_time_is_done_told_and_held_against_spikes() {
+    on_each_runtime(|runtime, bench| {
+        let program = match runtime {
+            Runtime::Docker => "/app/highwater-fixtures".to_owned(),
+            Runtime::Native => support::fixtures().display().to_string(),
+        };
+        bench.scenario(
+            &["payload", "--base-mib", "4"],
+            &format!(
+                "limits = {{ memory = \"128MiB\" }}\n[startup]\ntrials = 0\n\
+                 [[at]]\nwhen = \"1s\"\npost = \"/batch?factor=24&hold_ms=400\"\n\
+                 body = {{ size = \"1MiB\" }}\n\
+                 [[at]]\nwhen = \"500ms\"\nevery = \"1s\"\nexec = [{program:?}, \"--version\"]\n\
+                 [[at]]\nphase = \"idle\"\nwhen = \"1700ms\"\nexec = [\"/no/such/program\"]\n\
+                 [[at]]\nwhen = \"2s\"\nsignal = \"urg\"\n{}",
+                idle_phase(3)
+            ),
+        );
+        let ended = bench.run_scenario(runtime);
+        let json = ended.expect_code(0).json();
+        let rows = json["actions"].as_array().unwrap();
+        assert_eq!(json["actions_total"], 6, "{rows:#?}");
+        let kinds: Vec<_> = rows.iter().map(|row| row["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["exec", "request", "exec", "exec", "signal", "exec"], "{rows:#?}");
+        let failed: Vec<_> = rows.iter().filter(|row| !row["failed"].is_null()).collect();
+        assert!(matches!(failed[..], [row] if row["text"] == "exec /no/such/program"), "{rows:#?}");
+        assert_eq!(json["verdict"], "warn");
+        assert!(reason(&json, "action").is_some(), "{:#}", json["reasons"]);
+        // The request holds 24 MiB, and is told as what caused it.
+        let spikes = json["spikes"].as_array().unwrap();
+        let large = spikes.iter().find(|spike| bytes(&spike["rise_bytes"]) > 20 * MIB);
+        let large = large.unwrap_or_else(|| panic!("no spike of 24 MiB: {spikes:#?}"));
+        assert_eq!(large["suspects"][0]["scenario"], "at", "{large:#}");
+        let traffic = &json["phases"][0]["traffic"];
+        assert_eq!((&traffic["requests"], &traffic["failed"]), (&1.into(), &0.into()));
+    });
+}

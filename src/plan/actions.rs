@@ -34,11 +34,11 @@ fn place(action: &Action, phases: &mut [PhasePlan]) -> Option<String> {
 
 /// When an action is first due, from a moment of the run on; none where it comes only before.
 fn first_from(begins: Duration, action: &Action) -> Option<Duration> {
-    if action.when >= begins {
-        return Some(action.when - begins);
+    if let Some(later) = action.when.checked_sub(begins) {
+        return Some(later);
     }
     let every = action.every?.as_nanos();
-    let gone = (begins - action.when).as_nanos();
+    let gone = begins.saturating_sub(action.when).as_nanos();
     let left = (every - gone % every) % every;
     Some(Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)))
 }
