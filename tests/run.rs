@@ -505,3 +505,36 @@ fn what_is_due_at_a_set_time_is_done_told_and_held_against_spikes() {
         assert_eq!((&traffic["requests"], &traffic["failed"]), (&1.into(), &0.into()));
     });
 }
+
+#[test]
+fn a_suspect_is_replayed_alone_and_the_report_of_the_directory_says_so_again() {
+    if !Runtime::Docker.is_there() {
+        return;
+    }
+    let bench = Bench::new();
+    let step = |name: &str, query: &str| {
+        format!(
+            "[[scenario]]\nname = \"{name}\"\n[[scenario.step]]\npost = \"/{name}?{query}\"\n\
+             body = {{ size = \"100KiB\" }}\n"
+        )
+    };
+    let loads = "load = [{ scenario = \"light\", rate = 40 }, \
+                 { scenario = \"heavy\", burst = { every = \"2s\", size = 6 } }]\n";
+    bench.scenario(
+        &["payload", "--base-mib", "4"],
+        &format!(
+            "limits = {{ memory = \"128MiB\" }}\n[startup]\ntrials = 0\n{}{}\
+             [[phase]]\nname = \"mixed\"\nfor = \"4s\"\n{loads}",
+            step("light", "factor=1&hold_ms=2"),
+            step("heavy", "factor=30&hold_ms=200")
+        ),
+    );
+    let ended = bench.run(&["run", "--runtime", "docker", "--out", "out", "--json", "--confirm"]);
+    let json = ended.expect_code(0).json();
+    let spike = &json["spikes"][0];
+    assert_eq!(spike["suspects"][0]["scenario"], "heavy", "{spike:#}");
+    assert_eq!(spike["confirmed"]["was_it"], "yes", "{spike:#}");
+    assert_eq!(left_behind(), Vec::<String>::new());
+    let again = bench.run(&["report", "out", "--json"]);
+    assert_eq!(again.expect_code(0).json()["spikes"], json["spikes"]);
+}

@@ -75,6 +75,12 @@ fn a_limit_is_proved_above_what_is_needed_and_goes_on_after_an_interruption() {
     let patched = bench.run(&[&patch[..], &["--manifest", "pod.yaml"]].concat());
     assert!(patched.expect_code(0).stdout.contains("+      limits:"), "{}", patched.stdout);
 
+    let written = [&patch[..], &["--manifest", "pod.yaml", "--write"]].concat();
+    bench.run(&written).expect_code(0);
+    let text = std::fs::read_to_string(bench.path().join("pod.yaml")).unwrap();
+    assert!(text.starts_with("kind: Pod\nspec:\n  containers:\n  - name: shop # ours\n"), "{text}");
+    assert!(text.contains(&format!("memory: {}Mi", limit / MIB)), "{text}");
+
     startup_service(&bench, "limits = { memory = \"64MiB\" }\n", BURST);
     let another = bench.run(&args);
     assert!(another.expect_code(2).stderr.contains("another scenario"), "{}", another.stderr);
