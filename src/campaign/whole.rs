@@ -85,7 +85,7 @@ async fn steps(
     trialling: &Trialling,
     startup_only: bool,
 ) -> Result<Finish, Error> {
-    if let Some(early) = Box::pin(startup::trials(session, trialling)).await? {
+    if let Some(early) = startup::trials(session, trialling).await? {
         return Ok(early);
     }
     if startup_only || session.plan().phases.is_empty() {

@@ -60,7 +60,7 @@ impl Session {
     /// # Errors
     /// When the runtime or the sampler can't work. What was begun is cleaned up then.
     pub async fn open(&mut self, role: LifeRole, limit: Limit) -> Result<Opened, Error> {
-        let life = self.start_life(role, limit).await?;
+        let life = Box::pin(self.start_life(role, limit)).await?;
         let runtime = self.runtime.clone();
         let (ready, clock) = (self.plan.target.ready.clone(), self.clock.clone());
         let id = life.id;

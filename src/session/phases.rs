@@ -50,7 +50,7 @@ impl Session {
             }
         };
         let mut life = Some(life);
-        let early = self.drive(&mut life).await;
+        let early = Box::pin(self.drive(&mut life)).await;
         // The container goes whether driving it worked or not.
         let closed = match life {
             Some(life) => self.close(life).await,
