@@ -8,6 +8,7 @@
 mod actions;
 mod compare;
 mod compare_json;
+mod compare_junit;
 mod concurrency;
 mod concurrency_words;
 mod costs;
@@ -22,6 +23,7 @@ mod json;
 mod json_concurrency;
 mod json_costs;
 mod json_growth;
+mod json_rows;
 mod json_sizing;
 mod json_spikes;
 mod json_startup;
@@ -48,6 +50,7 @@ mod write;
 
 pub use compare::{ComparisonMarkdown, ComparisonText};
 pub use compare_json::comparison_json;
+pub use compare_junit::ComparisonJunit;
 pub use concurrency::ConcurrencySvg;
 pub use error::Error;
 pub use github::{annotations, step_summary};

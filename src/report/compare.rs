@@ -240,7 +240,7 @@ fn shown(comparison: &Comparison, all: bool) -> Vec<&Row> {
 }
 
 /// A metric's name for people: `p99 latency burst, POST /orders`.
-fn name_of(row: &Row) -> String {
+pub(super) fn name_of(row: &Row) -> String {
     let mut name = row.id.kind.name().replace('_', " ");
     if let Some(phase) = &row.id.phase {
         let _ = write!(name, ", {}", text::clean(phase, 40));

@@ -4,14 +4,18 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::actions::{self, ActionRow};
-use super::json_concurrency::{ConcurrencyRow, FailingRow, concurrency, failing};
+use super::json_concurrency::{ConcurrencyRow, concurrency, failing};
 use super::json_costs::{CostRow, CostsBasisRow, basis, costs};
-use super::json_growth::{GrowthRow, RecoveryRow, growth, recovery};
+use super::json_growth::{GrowthRow, growth, recovery};
+use super::json_rows::{
+    CheckRow, CompositionRow, GeneratorRow, LifeRow, MemoryRow, PhaseMemoryRow, PhaseRow,
+    ReasonRow, SamplerRow, SpikeRow, TargetRow, ThresholdRow,
+};
 use super::json_sizing::{SizingRow, sizing};
-use super::json_spikes::{ChangeRow, ConfirmedRow, SuspectRow, change, confirmed, suspect};
+use super::json_spikes::{change, confirmed, suspect};
 use super::json_startup::{StartupRow, startup};
-use super::json_target::{ProcessRow, VitalRow, WrittenRow, process, vital, written};
-use super::json_traffic::{LatenessRow, TrafficRow, lateness, traffic};
+use super::json_target::{ProcessRow, WrittenRow, process, vital, written};
+use super::json_traffic::{lateness, traffic};
 use super::watch::{self, WatchedRow};
 use super::{Renderer, text};
 use crate::analysis::{
@@ -19,9 +23,7 @@ use crate::analysis::{
     PhaseMemory, Reason, SamplerAccount, SpikeFinding,
 };
 use crate::clock::Moment;
-use crate::event::{
-    Band, Evidence, GeneratorPath, HostFacts, KernelParts, ReleaseBuild, RunFacts, SchedulingClass,
-};
+use crate::event::{Band, HostFacts, KernelParts, RunFacts};
 use crate::units::Limit;
 
 /// Renders `run.json`.
@@ -58,108 +60,54 @@ pub(super) struct Document<'a> {
     verdict: &'static str,
     /// The exit code that goes with it, without `--fail-on warn`.
     exit_code: u8,
+    /// What speaks for the verdict, the weightiest first.
     reasons: Vec<ReasonRow<'a>>,
+    /// What was run.
     target: TargetRow<'a>,
+    /// The startup trials.
     startup: Option<StartupRow>,
+    /// The phases, in their order.
     phases: Vec<PhaseRow<'a>>,
+    /// Memory of the main container, over its whole life.
     memory: Option<MemoryRow>,
+    /// The largest processes, by name, the largest first.
     processes: Option<Vec<ProcessRow<'a>>>,
+    /// What was printed and written over the whole run.
     written: Option<WrittenRow>,
+    /// The largest 200 spikes, the largest first.
     spikes: Vec<SpikeRow<'a>>,
+    /// How many spikes there were in all.
     spikes_total: Option<u64>,
     /// What was done at set times (`[[at]]`): the first 1000. Null where nothing was to be done.
     actions: Option<Vec<ActionRow<'a>>>,
     /// All that was done at set times.
     actions_total: Option<u64>,
+    /// How memory grew in the phase that tells most.
     growth: Option<GrowthRow<'a>>,
+    /// What one request of each step holds while in flight.
     costs: Option<Vec<CostRow<'a>>>,
+    /// What the costs rest on.
     costs_basis: Option<CostsBasisRow>,
+    /// Why there are no costs.
     costs_refused: Option<&'a str>,
     /// Null where no load climbs, and no phases of different load can be compared.
     concurrency: Option<Vec<ConcurrencyRow<'a>>>,
+    /// The limit that it needs.
     sizing: Option<SizingRow<'a>>,
+    /// Each time the target was started in the main container, in order.
     lives: Vec<LifeRow>,
+    /// How memory was read.
     sampler: Option<SamplerRow<'a>>,
+    /// How the load generator fared.
     generator: Option<GeneratorRow>,
+    /// The rules, and what was measured for them.
     thresholds: Vec<ThresholdRow<'a>>,
+    /// What a test of memory has to have done.
     checklist: Vec<CheckRow<'a>>,
+    /// The machine.
     host: &'a HostFacts,
+    /// Of a watch: the targets, one a row.
     watched: Option<Vec<WatchedRow<'a>>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ReasonRow<'a> {
-    id: &'static str,
-    #[schemars(extend("enum" = ["fail", "warn", "info"]))]
-    level: &'static str,
-    text: &'a str,
-    at_ms: Option<f64>,
-    next: Option<&'a str>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct TargetRow<'a> {
-    runtime: &'a str,
-    image: Option<&'a str>,
-    limit_bytes: Option<u64>,
-    cgroup: &'a str,
-    release_build: ReleaseBuild,
-    allocator: Option<&'a str>,
-    allocator_evidence: Option<&'a str>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct PhaseRow<'a> {
-    name: &'a str,
-    start_ms: f64,
-    end_ms: f64,
-    memory: Option<PhaseMemoryRow>,
-    target: Option<VitalRow<'a>>,
-    traffic: Option<TrafficRow<'a>>,
-    /// The longest; what it is made of follows.
-    recovery_ms: Option<f64>,
-    recovery: Option<RecoveryRow>,
-    failure_patterns: Vec<FailingRow<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[expect(clippy::struct_field_names, reason = "the names are a contract")]
-struct PhaseMemoryRow {
-    peak_bytes: u64,
-    rss_peak_bytes: u64,
-    unreclaimable_peak_bytes: u64,
-    unreclaimable_peak_low_bytes: u64,
-    start_bytes: u64,
-    end_bytes: u64,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct MemoryRow {
-    peak_bytes: u64,
-    rss_peak_bytes: u64,
-    unreclaimable_peak_bytes: u64,
-    unreclaimable_peak_low_bytes: u64,
-    limit_bytes: Option<u64>,
-    headroom_percent: Option<f64>,
-    oom_kills: u64,
-    limit_hits: Option<u64>,
-    oom_evidence: Vec<Evidence>,
-    at_unreclaimable_peak: Option<CompositionRow>,
-}
-
-/// What memory was made of; parts that the kernel does not tell apart are null.
-#[derive(Serialize, JsonSchema)]
-struct CompositionRow {
-    at_ms: f64,
-    anon_bytes: u64,
-    shmem_bytes: u64,
-    kernel_bytes: Option<u64>,
-    slab_bytes: Option<u64>,
-    slab_reclaimable_bytes: Option<u64>,
-    sock_bytes: Option<u64>,
-    page_tables_bytes: Option<u64>,
-    page_cache_bytes: u64,
-    working_set_bytes: u64,
 }
 
 fn composition(row: &Composition) -> CompositionRow {
@@ -178,68 +126,6 @@ fn composition(row: &Composition) -> CompositionRow {
         page_cache_bytes: row.cache.get(),
         working_set_bytes: row.working_set.get(),
     }
-}
-
-#[derive(Serialize, JsonSchema)]
-struct SpikeRow<'a> {
-    at_ms: f64,
-    phase: Option<&'a str>,
-    rise_bytes: u64,
-    peak_bytes: u64,
-    length_ms: f64,
-    in_flight: Option<u64>,
-    suspects: Vec<SuspectRow<'a>>,
-    change: Option<ChangeRow>,
-    near: &'a [String],
-    confirmed: Option<ConfirmedRow<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct LifeRow {
-    start_ms: f64,
-    ready_ms: Option<f64>,
-    end_ms: Option<f64>,
-    exit_code: Option<i64>,
-    peak_bytes: u64,
-    unreclaimable_peak_bytes: u64,
-    oom_kills: u64,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct SamplerRow<'a> {
-    tick_us: f64,
-    ticks: u64,
-    missed_ticks: u64,
-    lateness_us: Option<LatenessRow>,
-    scheduling: Option<SchedulingClass>,
-    peak_method: Option<&'static str>,
-    via: Option<&'a str>,
-    cpu_percent: Option<f64>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct GeneratorRow {
-    cpu_percent: Option<f64>,
-    rss_peak_bytes: u64,
-    saturated: bool,
-    path: GeneratorPath,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ThresholdRow<'a> {
-    metric: &'a str,
-    rule: &'a str,
-    value: Option<f64>,
-    pass: Option<bool>,
-    at_ms: Option<f64>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct CheckRow<'a> {
-    question: &'static str,
-    #[schemars(extend("enum" = ["yes", "no", "unknown"]))]
-    answer: &'static str,
-    evidence: &'a str,
 }
 
 /// Rounded to a thousandth, and finite.

@@ -13,46 +13,71 @@ use crate::analysis::{
 pub(super) struct ConcurrencyRow<'a> {
     /// The phase; null where several were compared.
     phase: Option<&'a str>,
+    /// The phases that were compared.
     phases: &'a [String],
     /// What load is counted in: `users`, `rate` (requests due a second), `in_flight`.
     axis: &'static str,
+    /// The least load.
     from: f64,
+    /// The most load.
     to: f64,
     /// Why nothing is told: `little_range`, `too_short`.
     refused: Option<&'static str>,
+    /// How unreclaimable memory depends on the load, in bytes.
     memory: Option<DependenceRow>,
+    /// What share of the rise was given back when the load came down again.
     memory_given_back: Option<f64>,
+    /// Whether memory leaks anyway, so that its rise need not be the doing of the load.
     memory_leaks_anyway: bool,
     /// The load at which memory that is linear fills the limit, at the earliest and at the latest.
     limit_full_at: Option<[f64; 2]>,
+    /// How the number of threads depends on the load.
     threads: Option<DependenceRow>,
+    /// How the number of descriptors depends on the load.
     open_files: Option<DependenceRow>,
+    /// How the number of sockets depends on the load.
     sockets: Option<DependenceRow>,
+    /// How latency depends on the load.
     latency: Option<LatencyRow>,
+    /// How throughput depends on the load.
     throughput: Option<ThroughputRow>,
+    /// What bounds throughput.
     bound: BoundRow<'a>,
     /// `slows`, `sheds`, `both`, `fails`; null where there never was too much.
     overload: Option<&'static str>,
+    /// What was measured at each level of load, the least first.
     levels: Vec<LevelRow>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct DependenceRow {
+    /// `flat`, `settles`, `linear` or `unclear`.
     class: &'static str,
+    /// At the least load.
     first: f64,
+    /// At the most load.
     last: f64,
+    /// More for each unit of load.
     per_unit: Option<f64>,
+    /// Its interval of 95 %.
     ci95: Option<[f64; 2]>,
+    /// Levels of load that it rests on.
     levels: usize,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct LatencyRow {
+    /// The median under the lower third of the load.
     low_p50_ms: f64,
+    /// The 99th percentile under the lower third of the load.
     low_p99_ms: f64,
+    /// The median under the upper third of the load.
     high_p50_ms: f64,
+    /// The 99th percentile under the upper third of the load.
     high_p99_ms: f64,
+    /// How many times the median rose.
     p50_factor: f64,
+    /// How many times the 99th percentile rose.
     p99_factor: f64,
     /// Whether the 99th percentile rose and the median did not.
     diverges: bool,
@@ -60,10 +85,15 @@ struct LatencyRow {
 
 #[derive(Serialize, JsonSchema)]
 struct ThroughputRow {
+    /// The highest, in successful requests a second.
     highest: f64,
+    /// The load at which it was.
     highest_at: f64,
+    /// The load from which on it hardly rises.
     saturates_at: Option<f64>,
+    /// The load from which on it falls.
     collapses_at: Option<f64>,
+    /// At the most load.
     at_end: f64,
 }
 
@@ -71,36 +101,58 @@ struct ThroughputRow {
 struct BoundRow<'a> {
     /// `nothing`, `cpu`, `io`, `pool`, `memory`, `unclear`.
     by: &'static str,
+    /// What that rests on, in words.
     evidence: &'a [String],
 }
 
 #[derive(Serialize, JsonSchema)]
 struct LevelRow {
+    /// The load.
     load: f64,
+    /// The most requests in flight in a window, at the median.
     in_flight: Option<f64>,
+    /// The most unreclaimable memory in a window, lower bound, at the median.
     memory_bytes: Option<f64>,
+    /// The most unreclaimable memory, upper bound.
     memory_peak_bytes: Option<f64>,
+    /// Threads, at the median.
     threads: Option<f64>,
+    /// Open descriptors, at the median.
     open_files: Option<f64>,
+    /// Open sockets, at the median.
     sockets: Option<f64>,
+    /// Requests that succeeded, a second.
     throughput: Option<f64>,
+    /// Requests that ended.
     requests: u64,
+    /// Of these, the failed ones.
     failed: u64,
+    /// The median of latency.
     p50_ms: Option<f64>,
+    /// The 99th percentile of latency.
     p99_ms: Option<f64>,
+    /// CPU time per wall time, in cores.
     cpu_cores: Option<f64>,
+    /// The share of CPU periods that were throttled, in percent.
     throttled_percent: Option<f64>,
+    /// The share of time in which some task waited for a CPU, in percent.
     cpu_wait_percent: Option<f64>,
+    /// The same for memory.
     memory_wait_percent: Option<f64>,
+    /// The same for I/O.
     io_wait_percent: Option<f64>,
 }
 
 /// A way in which requests of a phase failed; see [`FailurePattern`].
 #[derive(Serialize, JsonSchema)]
 pub(super) struct FailingRow<'a> {
+    /// Which way: `rate_limited`, `unavailable_burst`, `errors_grow`, `before_saturation`.
     kind: &'static str,
+    /// What happened, in words.
     text: &'a str,
+    /// Since when.
     at_ms: Option<f64>,
+    /// From which load on.
     from_load: Option<f64>,
 }
 

@@ -10,16 +10,27 @@ use crate::units::Bytes;
 /// What one request of a step costs; see [`StepCost`].
 #[derive(Serialize, JsonSchema)]
 pub(super) struct CostRow<'a> {
+    /// The scenario.
     scenario: &'a str,
+    /// The step.
     step: &'a str,
+    /// What one request holds while it is in flight.
     bytes_per_in_flight: Option<f64>,
+    /// Its interval of 95 %.
     ci95: Option<[f64; 2]>,
+    /// Why it is not known.
     why: Option<&'a str>,
+    /// Windows in which the step was in flight.
     samples: u64,
+    /// Its mean memory as a share of that of all steps, of one.
     share: Option<f64>,
+    /// How many fit under the limit at once.
     at_once: Option<u64>,
+    /// How many fit at the upper end of the interval.
     at_once_at_least: Option<u64>,
+    /// What one request leaves behind for good.
     bytes_left_per_request: Option<f64>,
+    /// Its interval of 95 %.
     bytes_left_ci95: Option<[f64; 2]>,
     left_why: Option<&'a str>,
 }
@@ -27,7 +38,9 @@ pub(super) struct CostRow<'a> {
 /// What all of them rest on.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct CostsBasisRow {
+    /// What is held with nothing in flight, towards the run's end.
     floor_bytes: Option<u64>,
+    /// Windows of memory that could be set against traffic.
     windows: u64,
 }
 

@@ -9,41 +9,68 @@ use crate::units::Bytes;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct SizingRow<'a> {
+    /// The limit; null where it can not be told.
     recommended_limit_bytes: Option<u64>,
+    /// What a scheduler should set aside (a Kubernetes request).
     request_bytes: Option<u64>,
+    /// Whether runs under the recommended limit have survived; without them it is a guess.
     verified: bool,
+    /// How it came about, or why there is none.
     reason: &'a str,
+    /// What it is above the memory that was needed, or above the least limit that survived, in
+    /// percent.
     margin_percent: Option<f64>,
+    /// By how much the highest burst was above the median one, in percent.
     burst_spread_percent: Option<f64>,
+    /// The phases that it rests on.
     phases: &'a [String],
     /// Empty where nothing but this run was made.
     trials: Vec<SizeTrialRow<'a>>,
     /// All of a search; null for the estimate of one run.
     runs: Option<u32>,
+    /// Of a search: whether it came to its own end.
     finished: Option<bool>,
+    /// Of a search: the least limit all of whose runs survived.
     least_limit_bytes: Option<u64>,
+    /// Of a search: the highest limit at which a run was killed.
     killed_limit_bytes: Option<u64>,
+    /// Of a search: the highest limit at which a run survived, but worse than with room.
     thrashed_limit_bytes: Option<u64>,
+    /// What it covers, in words.
     covered: &'a [String],
+    /// What it does not cover, in words.
     not_covered: &'a [String],
 }
 
 #[derive(Serialize, JsonSchema)]
 struct SizeTrialRow<'a> {
+    /// The limit; null is none.
     limit_bytes: Option<u64>,
     /// Whether each run did.
     survived: bool,
+    /// How many runs there were under it.
     runs: u32,
+    /// How many survived.
     survived_runs: u32,
+    /// How many were OOM-killed.
     killed_runs: u32,
+    /// How many survived, but worse than with room.
     thrashed_runs: u32,
+    /// Why the first one that did not survive did not.
     reason: Option<&'a str>,
+    /// The most unreclaimable memory in a run, upper bound.
     unreclaimable_peak_bytes: Option<u64>,
+    /// The highest 99th percentile of a phase's latency.
     p99_ms: Option<f64>,
+    /// The greatest share of a phase in which some task waited for memory, in percent.
     psi_some_percent: Option<f64>,
+    /// The most page faults that waited for a device in a run's phases.
     major_faults: Option<u64>,
+    /// The greatest use of CPU in a phase, in cores.
     cpu_cores: Option<f64>,
+    /// The least throughput of a phase, in requests a second.
     rate: Option<f64>,
+    /// The directories of the runs, within that of the search.
     directories: &'a [String],
 }
 

@@ -12,48 +12,83 @@ use crate::units::Bytes;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct VitalRow<'a> {
+    /// CPU time per wall time, in cores.
     cpu_cores: Option<f64>,
+    /// The share of CPU periods that were throttled, in percent.
     throttled_percent: Option<f64>,
+    /// The most threads.
     threads_max: u32,
+    /// The most open descriptors.
     open_files_max: Option<u32>,
+    /// How long some task waited for memory.
     psi_some_ms: Option<f64>,
+    /// How long all tasks waited for memory.
     psi_full_ms: Option<f64>,
+    /// How long some task waited for a CPU.
     cpu_psi_ms: Option<f64>,
+    /// How long some task waited for I/O.
     io_psi_ms: Option<f64>,
+    /// CPU time in user space, in cores.
     cpu_user_cores: Option<f64>,
+    /// CPU time in the kernel, in cores.
     cpu_system_cores: Option<f64>,
+    /// CPU time on each core, in cores.
     cpu_per_core: Option<Vec<f64>>,
+    /// CPU periods that were throttled.
     throttled_periods: Option<u64>,
+    /// The most processes.
     processes_max: u32,
+    /// The most sockets in each state.
     sockets_max: Option<&'a BTreeMap<String, u32>>,
+    /// Bytes read from block devices.
     read_bytes: Option<u64>,
+    /// Bytes written to block devices.
     written_bytes: Option<u64>,
+    /// Who counted the two.
     io_source: Option<IoSource>,
+    /// Reads of block devices.
     read_operations: Option<u64>,
+    /// Writes to block devices.
     write_operations: Option<u64>,
+    /// Bytes printed.
     log_bytes: Option<u64>,
+    /// Page faults.
     page_faults: Option<u64>,
+    /// Page faults that waited for a device.
     major_faults: Option<u64>,
+    /// Pages that were read again after they had been given back.
     refaults: Option<u64>,
+    /// How often `memory.high` was passed.
     high_events: Option<u64>,
+    /// How often the limit was met.
     max_events: Option<u64>,
+    /// The most swap.
     swap_peak_bytes: Option<u64>,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ProcessRow<'a> {
+    /// Its number on the host.
     pid: i32,
+    /// Its name.
     name: &'a str,
+    /// The life that it belonged to.
     life: u32,
+    /// Its highest resident set.
     rss_peak_bytes: u64,
+    /// When that was seen.
     at_ms: f64,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WrittenRow {
+    /// Bytes printed.
     log_bytes: Option<u64>,
+    /// How much the container's writable layer grew.
     layer_bytes: Option<u64>,
+    /// Bytes written to block devices.
     disk_bytes: Option<u64>,
+    /// Who counted those.
     disk_source: Option<IoSource>,
 }
 

@@ -15,44 +15,68 @@ use crate::plan::CustomKind;
 
 #[derive(Serialize, JsonSchema)]
 struct TimesRow {
+    /// The median, in milliseconds.
     p50: f64,
+    /// The 95th percentile, in milliseconds.
     p95: f64,
+    /// The 99th percentile, in milliseconds.
     p99: f64,
+    /// The greatest, in milliseconds.
     max: f64,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct LatenessRow {
+    /// The median, in microseconds.
     p50: f64,
+    /// The 99th percentile, in microseconds.
     p99: f64,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct TrafficRow<'a> {
+    /// Requests that ended.
     requests: u64,
+    /// Of these, the failed ones.
     failed: u64,
+    /// Requests that fell due and were never sent.
     unsent: u64,
     /// Sent more than 10 ms after they were due.
     late: u64,
+    /// Requests that ended, a second.
     rate: Option<f64>,
+    /// Bytes written to sockets.
     bytes_sent: u64,
+    /// Bytes read from sockets.
     bytes_received: u64,
+    /// From due to the last byte.
     latency_ms: Option<TimesRow>,
+    /// From sent to the last byte.
     duration_ms: Option<TimesRow>,
+    /// From sent to the first byte.
     waiting_ms: Option<TimesRow>,
+    /// From due to sent, in microseconds.
     send_lateness_us: Option<LatenessRow>,
+    /// Answers by status.
     status: &'a BTreeMap<u16, u64>,
+    /// Failed requests by kind.
     errors: BTreeMap<&'static str, u64>,
+    /// Requests by status and by whether that was expected.
     answers: Vec<AnswerRow>,
+    /// The same by scenario.
     scenarios: Vec<ScenarioRow<'a>>,
+    /// The same by step.
     steps: Vec<StepRow<'a>>,
+    /// Metrics of the scenario's own.
     metrics: Vec<MetricRow<'a>>,
 }
 
 /// A metric of the scenario's own.
 #[derive(Serialize, JsonSchema)]
 struct MetricRow<'a> {
+    /// Its name.
     metric: &'a str,
+    /// `rate` or `counter`.
     kind: CustomKind,
     /// A counter's sum, or the hits of a rate.
     count: u64,
@@ -68,6 +92,7 @@ struct AnswerRow {
     /// A number; or `none`, or `other` where there were too many to be told apart.
     #[schemars(extend("type" = ["integer", "string"]))]
     status: Value,
+    /// Whether it was expected.
     expected: bool,
     #[serde(flatten)]
     timed: TimedRow,
@@ -75,6 +100,7 @@ struct AnswerRow {
 
 #[derive(Serialize, JsonSchema)]
 struct ScenarioRow<'a> {
+    /// The scenario.
     scenario: &'a str,
     #[serde(flatten)]
     timed: TimedRow,
@@ -82,36 +108,59 @@ struct ScenarioRow<'a> {
 
 #[derive(Serialize, JsonSchema)]
 struct TimedRow {
+    /// Requests that ended.
     requests: u64,
+    /// Of these, the failed ones.
     failed: u64,
+    /// From due to the last byte.
     latency_ms: Option<TimesRow>,
+    /// From sent to the last byte.
     duration_ms: Option<TimesRow>,
+    /// From sent to the first byte.
     waiting_ms: Option<TimesRow>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct StepRow<'a> {
+    /// The scenario.
     scenario: &'a str,
+    /// The step: its name, or method and path.
     step: &'a str,
+    /// Its tags.
     tags: &'a BTreeMap<String, String>,
+    /// Requests that ended.
     requests: u64,
+    /// Of these, the failed ones.
     failed: u64,
+    /// Requests that fell due and were never sent.
     unsent: u64,
+    /// Bytes written to sockets.
     bytes_sent: u64,
+    /// Bytes read from sockets.
     bytes_received: u64,
+    /// From due to the last byte.
     latency_ms: Option<TimesRow>,
+    /// From sent to the last byte.
     duration_ms: Option<TimesRow>,
+    /// From sent to the first byte.
     waiting_ms: Option<TimesRow>,
+    /// Sizes of request bodies as sent.
     request_body_bytes: Option<SizesRow>,
+    /// Sizes of response bodies as received.
     response_body_bytes: Option<SizesRow>,
+    /// Sizes of request bodies as the scenario asks for them.
     wanted_body_bytes: Option<SizesRow>,
+    /// Requests by status and by whether that was expected.
     answers: Vec<AnswerRow>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct SizesRow {
+    /// The median, in bytes.
     p50: u64,
+    /// The 99th percentile, in bytes.
     p99: u64,
+    /// The greatest, in bytes.
     max: u64,
 }
 

@@ -14,30 +14,55 @@ use crate::units::Bytes;
 /// A target of a watch in `run.json`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WatchedRow<'a> {
+    /// Its name.
     name: &'a str,
+    /// `container`, `process` or `cgroup`.
     kind: &'static str,
+    /// The container's id.
     id: Option<&'a str>,
+    /// Its cgroup.
     cgroup: &'a str,
+    /// Its image.
     image: Option<&'a str>,
+    /// What it comes to for this target.
     verdict: &'static str,
+    /// Its memory limit; null is none.
     limit_bytes: Option<u64>,
+    /// From when on it was watched.
     start_ms: f64,
+    /// When it ended.
     end_ms: Option<f64>,
+    /// The exit code of its first process.
     exit_code: Option<i64>,
+    /// How many times it was started while it was watched.
     lives: u32,
+    /// The charged peak, page cache included.
     peak_bytes: Option<u64>,
+    /// The highest resident set.
     rss_peak_bytes: Option<u64>,
+    /// The unreclaimable peak, upper bound.
     unreclaimable_peak_bytes: Option<u64>,
+    /// The same, lower bound.
     unreclaimable_peak_low_bytes: Option<u64>,
+    /// What of the limit was free at the unreclaimable peak, in percent.
     headroom_percent: Option<f64>,
+    /// The charged peak that the kernel knew from before the watch.
     peak_before_bytes: Option<u64>,
+    /// OOM kills while it was watched.
     oom_kills: Option<u64>,
+    /// How often a charge met the limit.
     limit_hits: Option<u64>,
+    /// Who told of the kills.
     oom_evidence: Vec<Evidence>,
+    /// How many spikes there were.
     spikes_total: Option<u64>,
+    /// How peaks are known.
     peak_method: Option<&'static str>,
+    /// Readings.
     ticks: Option<u64>,
+    /// Readings that were due and not made.
     missed_ticks: Option<u64>,
+    /// The name of its picture.
     timeline: Option<&'a str>,
 }
 
