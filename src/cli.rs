@@ -77,6 +77,15 @@ enum Verb {
     Helper(options::Helper),
 }
 
+/// Whether arguments would be understood; what is asked of files, hosts and scenarios is not looked
+/// at. The first one is the program's name.
+///
+/// # Errors
+/// What is wrong with them, as it would be printed.
+pub fn understands(arguments: &[String]) -> Result<(), String> {
+    Arguments::try_parse_from(arguments).map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// Runs the program with the arguments that it was started with.
 #[must_use]
 pub fn main() -> Exit {

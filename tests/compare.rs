@@ -32,6 +32,19 @@ fn told(ended: &Ended, code: i32, parts: &[&str]) {
     }
 }
 
+/// The tests of a `JUnit` file that failed, without the phase that a metric is of.
+fn failing_tests(path: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let document = roxmltree::Document::parse(&text).unwrap();
+    let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
+    let failed = cases.filter(|case| case.children().any(|child| child.has_tag_name("failure")));
+    let name = |case: roxmltree::Node<'_, '_>| {
+        let name = case.attribute("name").unwrap();
+        name.split(',').next().unwrap().to_owned()
+    };
+    failed.map(name).collect()
+}
+
 #[test]
 fn a_service_that_takes_more_fails_and_one_that_does_not_passes() {
     let Some(runtime) = Runtime::BOTH.into_iter().rev().find(|runtime| runtime.is_there()) else {
@@ -53,13 +66,19 @@ fn a_service_that_takes_more_fails_and_one_that_does_not_passes() {
         bench.run(&args)
     };
     let sides: [&[&str]; 4] = [&["--base"], &base, &["--new"], &new];
-    let ended = compare(&sides, &["--json", "--markdown", "comparison.md"]);
+    let files = ["--markdown", "comparison.md", "--junit", "comparison.xml"];
+    let ended = compare(&sides, &[&["--json"][..], &files].concat());
     let json: Value = serde_json::from_str(&ended.expect_code(1).stdout).unwrap();
     let rss = row(&json, "rss");
     assert_eq!((&rss["outcome"], &rss["basis"]), (&"regression".into(), &"runs".into()), "{rss:#}");
     assert!((25.0..45.0).contains(&rss["change_percent"].as_f64().unwrap()), "{rss}");
     let markdown = std::fs::read_to_string(bench.path().join("comparison.md")).unwrap();
     assert!(markdown.contains("**worse**"), "{markdown}");
+    let worse = json["rows"].as_array().unwrap().iter().filter(|r| r["outcome"] == "regression");
+    let mut worse: Vec<String> =
+        worse.map(|row| row["metric"].as_str().unwrap().replace('_', " ")).collect();
+    worse.push("verdict".to_owned());
+    assert_eq!(failing_tests(&bench.path().join("comparison.xml")), worse);
     let text = compare(&sides, &["--no-color", "--quiet", "--all"]);
     assert!(text.expect_code(1).stdout.starts_with("FAIL  test: "), "{}", text.stdout);
     assert!(text.stdout.lines().all(|line| line.chars().count() <= 80), "{}", text.stdout);

@@ -13,7 +13,8 @@ use crate::analysis::compare::{
 };
 use crate::record::RunDirectory;
 use crate::report::{
-    ComparisonMarkdown, ComparisonText, Renderer, RunJson, comparison_json, write_text,
+    ComparisonJunit, ComparisonMarkdown, ComparisonText, Renderer, RunJson, comparison_json,
+    write_text,
 };
 
 const RUN_JSON: &str = "run.json";
@@ -166,10 +167,16 @@ pub(super) fn update(
 }
 
 fn print_comparison(comparison: &Comparison, options: &Compare) -> Result<(), Fault> {
-    if let Some(path) = &options.markdown {
-        write_text(path, &ComparisonMarkdown.render(comparison)).map_err(|error| {
+    let write = |path: &Path, text: &str| {
+        write_text(path, text).map_err(|error| {
             Fault::new(Exit::HostCannot, &error, Some("is the place writable?".to_owned()))
-        })?;
+        })
+    };
+    if let Some(path) = &options.markdown {
+        write(path, &ComparisonMarkdown.render(comparison))?;
+    }
+    if let Some(path) = &options.junit {
+        write(path, &ComparisonJunit.render(comparison))?;
     }
     if options.output.json {
         return print_all(comparison_json(comparison).trim_end());

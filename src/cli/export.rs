@@ -1,6 +1,7 @@
 //! `highwater export`: a recording's data for other programs.
 
 use std::io::{BufWriter, IsTerminal, Write};
+use std::path::Path;
 
 use super::options::{Export, ExportFormat};
 use super::print::note;
@@ -45,6 +46,29 @@ pub(super) fn export(options: &Export) -> Result<Exit, Fault> {
             Err(Fault::new(Exit::HostCannot, &error, Some("is the place writable?".to_owned())))
         }
     }
+}
+
+/// Writes what a run recorded as `InfluxDB`'s line protocol: windows of memory, then traffic.
+pub(super) fn influx(directory: &RunDirectory, path: &Path) -> Result<(), Fault> {
+    let recording = Recording::open(directory)?;
+    let write = || -> std::io::Result<()> {
+        let mut out = BufWriter::new(std::fs::File::create(path)?);
+        for traffic in [false, true] {
+            let options = Export {
+                directory: directory.path().to_owned(),
+                format: ExportFormat::Influx,
+                raw: false,
+                traffic,
+                samples: false,
+                out: None,
+            };
+            written(&recording, &options, &mut out)?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| {
+        Fault::new(Exit::HostCannot, &error, Some("is the directory writable?".to_owned()))
+    })
 }
 
 /// What is said where a recording holds nothing of what was asked for.

@@ -168,6 +168,9 @@ pub(super) struct Run {
     /// Record requests one by one: so many of each second, or all
     #[arg(long, value_name = "N/s|all")]
     pub(super) samples: Option<Samples>,
+    /// Afterwards, write windows of memory and traffic by second as `InfluxDB`'s line protocol
+    #[arg(long, value_name = "FILE", env = "HIGHWATER_INFLUX")]
+    pub(super) influx: Option<PathBuf>,
     #[command(flatten)]
     pub(super) against: Against,
     #[command(flatten)]

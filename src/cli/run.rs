@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::baseline::{Held, held};
-use super::machines::Watchers;
+use super::machines::{Asked, Watchers, can_be_written};
 use super::options::{Common, Output, ProgressChoice, Quick, Run, Startup};
 use super::print::note;
 use super::report::{CONFIRM, analyse, render};
@@ -19,6 +19,7 @@ use crate::campaign::{self, Job};
 use crate::clock::Clock;
 use crate::event::Finish;
 use crate::live::{LivePage, Progress};
+use crate::metrics::Collector;
 use crate::plan::{Outline, PhasePlan, Plan};
 use crate::record::{LastWords, RunDirectory};
 use crate::runtime::{self, Runtime};
@@ -53,7 +54,7 @@ pub(super) fn run(options: &Run) -> Result<Exit, Fault> {
     let mut plan = allowing(plan, &options.common);
     plan.traffic.samples = options.samples.unwrap_or_default();
     let way = Extent { startup_only: false, confirm: options.confirm, deadline: options.deadline };
-    execute(plan, &options.common, way, held)
+    execute(plan, &options.common, way, options.influx.as_deref(), held)
 }
 
 /// `highwater startup`
@@ -68,6 +69,7 @@ pub(super) fn startup(options: &Startup) -> Result<Exit, Fault> {
         plan,
         &options.common,
         Extent { startup_only: true, confirm: false, deadline: None },
+        None,
         None,
     )
 }
@@ -139,9 +141,13 @@ fn execute(
     plan: Plan,
     common: &Common,
     extent: Extent,
+    influx: Option<&Path>,
     held: Option<Held<'_>>,
 ) -> Result<Exit, Fault> {
     common.output.machines.check()?;
+    if let Some(path) = influx {
+        can_be_written(path)?;
+    }
     let Extent { startup_only, confirm, deadline } = extent;
     let (began, again) = (Instant::now(), confirm.then(|| plan.clone()));
     let place = common.out.clone().unwrap_or_else(|| default_directory(&plan.name));
@@ -189,6 +195,9 @@ fn execute(
         }
     }
     heed_signals_while_rendering(&tokio, &place, interrupted);
+    if let Some(path) = influx {
+        super::export::influx(&directory, path)?;
+    }
     render(&directory, &common.output, held)
 }
 
@@ -298,7 +307,8 @@ async fn record_run(
     tell_page(page, progress.as_ref());
     let work = {
         let (runtime, progress) = (runtime.clone(), progress.clone());
-        let metrics_port = common.metrics_port;
+        let (port, collector) = (common.metrics_port, common.output.machines.otlp.clone());
+        let told = Told { port, collector };
         let last_words = last_words.clone();
         let context = Context {
             run_id,
@@ -307,7 +317,7 @@ async fn record_run(
             directory,
             stop,
             startup_only,
-            metrics_port,
+            told,
             last_words,
             breakdowns,
         };
@@ -369,9 +379,15 @@ struct Context {
     directory: RunDirectory,
     stop: StopSignal,
     startup_only: bool,
-    metrics_port: Option<u16>,
+    told: Told,
     last_words: LastWords,
     breakdowns: Breakdowns,
+}
+
+/// Who is told of a run while it goes on.
+struct Told {
+    port: Option<u16>,
+    collector: Option<Collector>,
 }
 
 async fn work(
@@ -401,7 +417,12 @@ async fn work(
     let viewed = progress.clone();
     // The run begins when there is something to start.
     let clock = Clock::start();
-    let watchers = Watchers::serve(context.metrics_port, &plan.outline(), clock.anchor()).await?;
+    let asked = Asked {
+        port: context.told.port,
+        collector: context.told.collector.as_ref(),
+        run_id: &context.run_id,
+    };
+    let watchers = Watchers::serve(asked, &plan.outline(), clock.anchor()).await?;
     let job = Job {
         plan: Arc::new(plan),
         runtime,

@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::event::{Event, Finish, What};
 use crate::live::{LivePage, LiveReport};
 use crate::record::{Events, Recording, RunDirectory};
-use crate::report::{Markdown, Renderer, Summary, TimelineSvg};
+use crate::report::{Renderer, ReportHtml};
 use crate::runtime;
 
 /// A recording without an end that nothing was written to for so long belongs to a run that was
@@ -50,7 +50,7 @@ fn report(directory: &RunDirectory) -> Result<LiveReport, String> {
         return Err("the target is being built, nothing is recorded yet".to_owned());
     }
     let (findings, running) = findings(directory).map_err(|error| runtime::explain(&error))?;
-    Ok(LiveReport { html: document(&findings), running })
+    Ok(LiveReport { html: ReportHtml.render(&findings), running })
 }
 
 /// What can be said so far, and whether the run goes on.
@@ -114,23 +114,6 @@ fn is_silent(directory: &RunDirectory) -> bool {
     last.is_none_or(|last| SystemTime::now().duration_since(last).is_ok_and(|since| since > SILENT))
 }
 
-/// One document that needs nothing else.
-fn document(findings: &Findings) -> String {
-    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let summary = escaped(&Summary::default().render(findings));
-    let name = escaped(&findings.name);
-    let has_timeline = !findings.timeline.memory.is_empty() || !findings.timeline.flow.is_empty();
-    let timeline = if has_timeline { TimelineSvg.render(findings) } else { String::new() };
-    let markdown = escaped(&Markdown.render(findings));
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}</title>\
-         <style>:root{{color-scheme:light dark}}body{{font:14px/1.4 system-ui,sans-serif;\
-         margin:1em auto;max-width:1240px}}pre{{overflow:auto}}svg{{max-width:100%;height:auto}}\
-         </style></head><body><pre>{summary}</pre>{timeline}\
-         <details><summary>Everything</summary><pre>{markdown}</pre></details></body></html>"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +125,10 @@ mod tests {
         let directory = RunDirectory::open(&first).unwrap();
         let report = report(&directory).unwrap();
         assert!(!report.running);
-        assert!(report.html.contains("<svg") && report.html.contains("Memory"), "{}", report.html);
+        // The very page that is written into the run's directory.
+        let (findings, _) = findings(&directory).unwrap();
+        assert!(report.html == ReportHtml.render(&findings));
+        assert!(report.html.contains("<svg") && report.html.contains("id=\"chart\""));
         // Nothing that a browser would fetch.
         for word in [" src=", "url(http", "@import", "<link"] {
             assert!(!report.html.contains(word), "{word}");

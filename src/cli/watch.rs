@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::machines::Watchers;
+use super::machines::{Asked, Watchers};
 use super::options::Watch;
 use super::report::render;
 use super::run;
@@ -93,7 +93,12 @@ async fn record(job: Job, options: &Watch, page: Option<&str>) -> Result<Finish,
         outline: job.plan.outline(),
         facts: facts(&run_id, &way, &job.attacher, &job.targets),
     };
-    let watchers = Watchers::serve(options.metrics_port, &header.outline, header.anchor).await?;
+    let asked = Asked {
+        port: options.metrics_port,
+        collector: options.output.machines.otlp.as_ref(),
+        run_id: &run_id,
+    };
+    let watchers = Watchers::serve(asked, &header.outline, header.anchor).await?;
     let recorder = Recorder::begin(&job.directory, &header, &job.plan.budget, last_words.clone())?;
     let watch = session::Watch::new(WatchParts {
         way,

@@ -38,6 +38,7 @@ fn line(out: &mut String, words: &str) -> std::fmt::Result {
 impl Summary<'_> {
     fn write(&self, out: &mut String, findings: &Findings) -> std::fmt::Result {
         self.verdict(out, findings)?;
+        self.thresholds(out, findings)?;
         writeln!(out)?;
         if let Some(startup) = &findings.startup {
             startup_line(out, startup)?;
@@ -50,7 +51,6 @@ impl Summary<'_> {
             custom::summary(out, findings)?;
         }
         loads(out, findings)?;
-        self.thresholds(out, findings)?;
         spikes(out, findings)?;
         acted(out, findings)?;
         accounts(out, findings)?;
@@ -148,7 +148,7 @@ fn startup_line(out: &mut String, startup: &Startup) -> std::fmt::Result {
     if killed > 0 {
         parts.push(format!("{killed} OOM-killed"));
     }
-    line(out, &format!("Startup  {}", parts.join(", ")))?;
+    wrapped(out, "Startup ", &parts.join(", "))?;
     match startup_words::needs(startup) {
         Some(words) => wrapped(out, "        ", &words),
         None => Ok(()),

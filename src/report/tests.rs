@@ -262,6 +262,10 @@ fn the_summary_of_a_killed_run() {
            told with the last spikes
       threshold broken: http_req_duration p(95)<200, was 217.1 ms
 
+    Thresholds
+      ok            memory max<80%                                         187 MiB
+      BROKEN        http_req_duration p(95)<200                           217.1 ms
+
     Startup  3 trials, ready in 600 ms, peak 80.5 MiB, settled 60.8 MiB
              68.5 MiB while starting, 60.7 MiB after it (1.1 ×), 26.8 % of the
                limit, less than the run's own peak of 187 MiB
@@ -275,10 +279,6 @@ fn the_summary_of_a_killed_run() {
 
     Failed requests
       burst: 45 × another status
-
-    Thresholds
-      ok            memory max<80%                                         187 MiB
-      BROKEN        http_req_duration p(95)<200                           217.1 ms
 
     Spikes   9 in all, the 5 largest:
         00:55    +99 MiB to 199 MiB   burst        180 in flight: POST /orders (24×)

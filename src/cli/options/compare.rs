@@ -50,6 +50,9 @@ pub(in crate::cli) struct Compare {
     /// Write the comparison as Markdown, for a pull request
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) markdown: Option<PathBuf>,
+    /// Write the comparison as `JUnit` XML: a test for each metric, of which only what is worse fails
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) junit: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) output: ComparisonOutput,
 }

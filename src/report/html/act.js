@@ -103,6 +103,7 @@
     view.to = left + wide;
     chart.dataset.from = String(view.from);
     chart.dataset.to = String(view.to);
+    chart.dataset.whole = String(view.from <= begin && view.to >= end);
     redraw();
   };
   const around = (at, wide) => show(at - wide / 2, at + wide / 2);
@@ -224,7 +225,9 @@
 
   const follow = () => {
     const spike = /^#spike-(\d+)$/.exec(location.hash);
+    const part = /^#ms-(-?\d+)-(-?\d+)$/.exec(location.hash);
     if (spike) toSpike(Number(spike[1]) - 1);
+    else if (part) show(Number(part[1]), Number(part[2]));
     else if (location.hash === '#peak') toPeak();
   };
   addEventListener('hashchange', follow);
