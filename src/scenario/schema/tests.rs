@@ -185,12 +185,15 @@ fn the_schema_takes_every_scenario_here() {
             texts.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
         }
     }
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    for (number, block) in readme.split("```toml\n").skip(1).enumerate() {
-        let text = block.split("```").next().unwrap().to_owned();
-        texts.push((format!("example {number} of the README"), text));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    for page in docs.chain([root.join("README.md")]) {
+        let markdown = std::fs::read_to_string(&page).unwrap();
+        for (number, block) in markdown.split("```toml\n").skip(1).enumerate() {
+            let text = block.split("```").next().unwrap().to_owned();
+            texts.push((format!("example {number} of {}", page.display()), text));
+        }
     }
-    assert!(texts.len() > 15);
+    assert!(texts.len() > 25, "only {} were found", texts.len());
     for (name, text) in texts {
         assert_eq!(faults_of(&text), None, "{name}");
     }
