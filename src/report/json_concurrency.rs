@@ -137,9 +137,9 @@ struct LevelRow {
     throttled_percent: Option<f64>,
     /// The share of time in which some task waited for a CPU, in percent.
     cpu_wait_percent: Option<f64>,
-    /// The same for memory.
+    /// The same for memory, in percent.
     memory_wait_percent: Option<f64>,
-    /// The same for I/O.
+    /// The same for I/O, in percent.
     io_wait_percent: Option<f64>,
 }
 
