@@ -32,6 +32,7 @@ pub(super) struct CostRow<'a> {
     bytes_left_per_request: Option<f64>,
     /// Its interval of 95 %.
     bytes_left_ci95: Option<[f64; 2]>,
+    /// Why that is not known.
     left_why: Option<&'a str>,
 }
 
