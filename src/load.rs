@@ -13,7 +13,7 @@
 //!   pools, counts are histograms, and every queue has a bound.
 //!
 //! Workers hand their counts to a collector thread, which merges them and sends
-//! [`crate::event::What::Flow`] every window and [`crate::event::What::Traffic`] every second.
+//! [`crate::event::What::Flow`] every window and [`crate::event::What::Traffic`] every half second.
 //! Only the collector ever waits for the receiver of events.
 //!
 //! When phases begin and end is the session's to say. Chance is fixed by the plan's seed and

@@ -17,6 +17,7 @@ mod checkpoint;
 mod directory;
 mod error;
 mod opening;
+mod packing;
 mod reader;
 mod recorder;
 mod reserve;

@@ -225,7 +225,7 @@ impl Session {
         watch: impl Fn(&Seen) -> bool,
     ) -> Result<Waited<T>, Error> {
         tokio::pin!(work);
-        let mut stop = self.stop.clone();
+        let (mut stop, way) = (self.stop.clone(), self.way.clone());
         loop {
             if watch(&self.seen) {
                 return Ok(Waited::Seen);
@@ -234,6 +234,7 @@ impl Session {
                 biased;
                 () = stop.asked() => return Ok(Waited::Stopped),
                 broken = self.breakdowns.next() => self.broke_down(broken).await?,
+                gone = way.gone() => return Err(gone),
                 Some(event) = self.receiver.recv() => self.take(event).await?,
                 done = &mut work => return Ok(Waited::Done(done)),
             }

@@ -159,6 +159,41 @@ fn a_killed_harness_leaves_no_helper_and_no_cgroup() {
     assert_eq!(left_behind(), Vec::<String>::new());
 }
 
+#[test]
+fn a_helper_that_is_killed_ends_the_run_with_what_it_had_measured() {
+    if !docker_as_root() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.scenario(
+        &["steady"],
+        "limits = { memory = \"64MiB\" }\n[startup]\ntrials = 0\n\
+         [[phase]]\nname = \"long\"\nfor = \"120s\"\n",
+    );
+    let child =
+        bench.spawn(&["run", "--runtime", "docker", "--via", "helper", "--out", "out", "--json"]);
+    let began = Instant::now();
+    while !bench.path().join("out/target-main.log").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never got so far");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let run_id = highwater::record::Recording::open(
+        &highwater::record::RunDirectory::open(&bench.path().join("out")).unwrap(),
+    );
+    let run_id = run_id.unwrap().header().facts.run_id.clone();
+    let name = format!("highwater-{run_id}-helper");
+    assert!(Command::new("docker").args(["kill", &name]).output().unwrap().status.success());
+    let ended = bench.ended(&child.wait_with_output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(60), "it ends soon");
+    let json = ended.expect_code(3).json();
+    let reasons = json["reasons"].as_array().unwrap();
+    let text = reasons.iter().find(|r| r["id"] == "host").unwrap()["text"].as_str().unwrap();
+    assert!(text.contains("in phase long at ") && text.contains("helper container"), "{text}");
+    assert!(bytes(&json["memory"]["peak_bytes"]) > 0);
+    assert_eq!(left_behind(), Vec::<String>::new());
+}
+
 /// Passes connections on to the engine's socket, as a remote engine's port would.
 fn remote_engine() -> (std::net::SocketAddr, tokio::runtime::Runtime) {
     let runtime =

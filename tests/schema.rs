@@ -62,7 +62,8 @@ fn every_key_of_a_run_says_what_it_means_and_in_which_unit() {
 #[test]
 fn runs_of_old_recordings_are_as_the_schema_says() {
     let bench = Bench::new();
-    for directory in ["reports/example", "fixtures/recordings/first"] {
+    let kept = ["reports/example", "fixtures/recordings/first", "fixtures/recordings/second"];
+    for directory in kept {
         let copy = bench.path().join("copy");
         std::fs::create_dir_all(&copy).unwrap();
         let recording = support::root().join(directory).join("recording.db");

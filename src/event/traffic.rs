@@ -227,6 +227,44 @@ pub struct TrafficWindow {
     pub by_status: Vec<StatusWindow>,
 }
 
+impl TrafficWindow {
+    /// Takes in the next window of the same step, where both were answered alike; gives whether it
+    /// did: of others, what was answered how would be lost.
+    pub fn join(&mut self, later: &Self) -> bool {
+        let alike = self.by_status.is_empty()
+            && later.by_status.is_empty()
+            && self.status.keys().eq(later.status.keys())
+            && self.errors.keys().eq(later.errors.keys());
+        if !alike || (self.phase, self.step) != (later.phase, later.step) {
+            return false;
+        }
+        self.counts.add(&later.counts);
+        for (status, count) in &later.status {
+            *self.status.entry(*status).or_default() += count;
+        }
+        for (kind, count) in &later.errors {
+            *self.errors.entry(*kind).or_default() += count;
+        }
+        for (index, sums) in &later.metrics {
+            self.metrics.entry(*index).or_default().add(*sums);
+        }
+        for (mine, theirs) in [
+            (&mut self.latency_us, &later.latency_us),
+            (&mut self.duration_us, &later.duration_us),
+            (&mut self.lateness_us, &later.lateness_us),
+            (&mut self.waiting_us, &later.waiting_us),
+            (&mut self.receiving_us, &later.receiving_us),
+            (&mut self.request_bytes, &later.request_bytes),
+            (&mut self.response_bytes, &later.response_bytes),
+        ] {
+            if !theirs.is_empty() {
+                mine.add(theirs);
+            }
+        }
+        true
+    }
+}
+
 /// What answers gave to one metric of the scenario's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricSums {

@@ -60,6 +60,8 @@ struct Shared {
     events: OnceLock<Sender<Event>>,
     /// Why no answer will come any more.
     ended: OnceLock<String>,
+    /// Wakes those who wait for that.
+    ending: tokio::sync::Notify,
 }
 
 impl Shared {
@@ -141,6 +143,18 @@ impl Helper {
             }
         }
         Ok(Clocks::Estimated { offset_ns: best.0, error: best.1 })
+    }
+
+    /// Waits until it is gone, which it should not be before its orders end.
+    pub async fn gone(&self) -> Error {
+        let ending = self.shared.ending.notified();
+        tokio::pin!(ending);
+        // Before it is looked at: what happens in between is not missed.
+        ending.as_mut().enable();
+        if self.shared.ended.get().is_none() {
+            ending.await;
+        }
+        self.shared.gone()
     }
 
     /// Makes cgroups for a run; what is below them goes with the helper.
@@ -399,6 +413,7 @@ async fn listen(
         }
     };
     let _ = shared.ended.set(words);
+    shared.ending.notify_waiters();
     shared.waiting().clear();
 }
 

@@ -37,8 +37,8 @@ const SWEEP: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(10
 const ABANDONED_WITHIN: Duration = Duration::from_secs(10);
 /// How often idle connections are looked at.
 const PRUNE: Duration = Duration::from_secs(1);
-/// How long tallies add up before they are handed over.
-const TALLIES_EVERY: Duration = Duration::from_secs(1);
+/// How long tallies add up before they are handed over: a killed run loses those of that time.
+const TALLIES_EVERY: Duration = Duration::from_millis(500);
 /// A worker was too slow in a second where arrivals were later than this at the 99th percentile …
 const LATE_US: u64 = 10_000;
 /// … while its thread used more of the time than this.

@@ -179,3 +179,7 @@ impl Iterator for Events<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

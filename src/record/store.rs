@@ -173,21 +173,31 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn push(&mut self, event: &Event) {
-        self.first.get_or_insert(event.at);
-        self.last = event.at;
-        self.events += 1;
+    /// Adds an event; gives its stored form.
+    pub(super) fn push(&mut self, event: &Event) -> &[u8] {
+        let before = self.plain.len();
         rmp_serde::encode::write_named(&mut self.plain, event)
             .expect("events have a MessagePack form");
+        self.count(event.at);
+        &self.plain[before..]
     }
 
-    /// Takes over another's events, which come after these.
-    pub(super) fn append(&mut self, later: &mut Self) {
-        self.first = self.first.or(later.first);
-        self.last = later.last;
-        self.events += later.events;
-        self.plain.append(&mut later.plain);
-        *later = Self { plain: std::mem::take(&mut later.plain), ..Self::default() };
+    /// Adds an event that is in its stored form already.
+    pub(super) fn push_stored(&mut self, at: Moment, stored: &[u8]) {
+        self.plain.extend_from_slice(stored);
+        self.count(at);
+    }
+
+    fn count(&mut self, at: Moment) {
+        self.first.get_or_insert(at);
+        self.last = at;
+        self.events += 1;
+    }
+
+    /// Empties it, and keeps its room.
+    pub(super) fn clear(&mut self) {
+        self.plain.clear();
+        *self = Self { plain: std::mem::take(&mut self.plain), ..Self::default() };
     }
 
     /// The events as they are stored: a `MessagePack` array (`array 32` of its specification).
@@ -239,15 +249,16 @@ mod tests {
         ];
         let mut batch = batch_of(&events);
         assert_eq!(decode(&batch.body(QUICK)).as_ref(), Ok(&events));
-        let mut twice = Batch::default();
-        twice.append(&mut batch);
+        assert_eq!((batch.first, batch.last), (Some(events[0].at), events.last().unwrap().at));
+        let stored = batch.push(&events[0]).to_vec();
+        batch.push_stored(events[1].at, &stored);
+        let again = [events[0].clone(), events[0].clone()];
+        assert_eq!(decode(&batch.body(SMALL)), Ok([events, again.to_vec()].concat()));
+        batch.clear();
         assert_eq!(
             (batch.events, batch.first, decode(&batch.body(QUICK))),
             (0, None, Ok(Vec::new()))
         );
-        twice.append(&mut batch_of(&events));
-        assert_eq!((twice.first, twice.last), (Some(events[0].at), events.last().unwrap().at));
-        assert_eq!(decode(&twice.body(SMALL)), Ok([events.clone(), events].concat()));
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 
 use super::checkpoint::Checkpoints;
+use super::packing::Packing;
 use super::recorder::{LastWords, Trouble};
 use super::reserve::Reserve;
 use super::store::{self, Batch};
@@ -31,7 +32,7 @@ pub(super) struct Writer {
     commit_every: Duration,
     commit_events: u32,
     /// The events of the batches that are not packed yet, and the first of these.
-    unpacked: Batch,
+    packing: Packing,
     first_unpacked: Option<i64>,
     packed: Instant,
     /// How much more of requests one by one may be recorded.
@@ -61,7 +62,7 @@ impl Writer {
             connection,
             commit_every: budget.commit_every,
             commit_events: budget.commit_events,
-            unpacked: Batch::default(),
+            packing: Packing::default(),
             first_unpacked: None,
             packed: Instant::now(),
             requests_left: budget.requests,
@@ -92,8 +93,8 @@ impl Writer {
         if !self.finished
             && let Some(finish) = self.last_words.take()
         {
-            let at = batch.last.max(self.unpacked.last);
-            batch.push(&Event { at, what: What::Finished(finish) });
+            let at = batch.last.max(self.packing.last());
+            self.push(&mut batch, Event { at, what: What::Finished(finish) });
         }
         self.commit(&mut batch)?;
         self.pack();
@@ -124,7 +125,7 @@ impl Writer {
             other => other,
         };
         self.finished |= matches!(event.what, What::Finished(_));
-        batch.push(&event);
+        self.packing.take(&event, batch.push(&event));
     }
 
     /// What is recorded of requests: the first ones beyond the bound are told of, and no more.
@@ -158,8 +159,8 @@ impl Writer {
             insert(&self.connection, batch, &body).map_err(|source| self.refused(source))?;
         }
         self.first_unpacked.get_or_insert(self.connection.last_insert_rowid());
-        self.unpacked.append(batch);
-        if self.unpacked.events >= PACK_EVENTS || self.packed.elapsed() >= PACK_EVERY {
+        batch.clear();
+        if self.packing.len() >= PACK_EVENTS || self.packed.elapsed() >= PACK_EVERY {
             self.pack();
         }
         Ok(())
@@ -168,7 +169,7 @@ impl Writer {
     /// Puts one large batch in the place of the small ones since the last time, in one step. Where
     /// that can't be done, as on a disk that is full, they stay as they are.
     fn pack(&mut self) {
-        let batch = std::mem::take(&mut self.unpacked);
+        let batch = self.packing.finish();
         self.packed = Instant::now();
         let Some(seq) = self.first_unpacked.take() else { return };
         let Some(first) = batch.first else { return };

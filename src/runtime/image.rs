@@ -83,10 +83,18 @@ pub(super) fn write_root(binary: &Path, out: impl Write) -> Result<Vec<PathBuf>,
 }
 
 /// A build context of one binary and the Dockerfile that puts it on a base image.
-pub(super) fn write_context(binary: &Path, base: &str, out: impl Write) -> Result<(), Error> {
+///
+/// `label` comes first, so that what a build leaves that is cut off carries it, too.
+pub(super) fn write_context(
+    binary: &Path,
+    base: &str,
+    label: &str,
+    out: impl Write,
+) -> Result<(), Error> {
     let failed = |source| Error::File { action: "pack", path: binary.to_owned(), source };
     let entry = entry_point(binary);
-    let dockerfile = format!("FROM {base}\nCOPY binary {entry}\nENTRYPOINT [{entry:?}]\n");
+    let dockerfile =
+        format!("FROM {base}\nLABEL {label}\nCOPY binary {entry}\nENTRYPOINT [{entry:?}]\n");
     let mut tar = Builder::new(out);
     let length = dockerfile.len() as u64;
     append(&mut tar, "Dockerfile", EntryType::Regular, 0o644, length, dockerfile.as_bytes())

@@ -104,6 +104,14 @@ impl Way {
         }
     }
 
+    /// Waits until who samples and sends is gone without being asked to.
+    pub(super) async fn gone(&self) -> Error {
+        match self {
+            Self::Here(_) => std::future::pending().await,
+            Self::Helper(helper) => helper.gone().await.into(),
+        }
+    }
+
     /// Cgroups for a life, where this way makes them apart from the runtime.
     pub(super) async fn nest(&self, runtime: &Runtime, name: &str) -> Result<Option<Nest>, Error> {
         match self {

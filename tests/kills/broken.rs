@@ -43,7 +43,7 @@ fn breaks(runtime: Runtime, bench: &Bench) {
         let begun = Instant::now();
         let mut command =
             bench.command(&["run", "--runtime", runtime.name(), "--out", "out", "--json"]);
-        let output = command.env("HIGHWATER_TRIPWIRE", format!("{thread}@3000")).output();
+        let output = command.env("HIGHWATER_TRIPWIRE", format!("{thread}@1500")).output();
         let ended = bench.ended(&output.expect("it runs"));
         assert!(begun.elapsed() < Duration::from_secs(60), "{thread}: the run ends soon");
         assert_eq!(ended.code, *code, "{thread}: {}\n{}", ended.stdout, ended.stderr);

@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_truncated_recording_is_reported_up_to_there", truncated),
         trial("a_flipped_byte_costs_its_part_and_is_told", flipped),
         trial("what_is_no_recording_is_told_clearly", no_recording),
+        trial("recordings_of_every_format_read_as_they_did", old),
     ]
 }
 
@@ -123,6 +124,37 @@ fn no_recording() {
         "{}",
         ended.stderr
     );
+}
+
+/// One of each format, as it was written by the version that introduced it, and one of a run that
+/// was killed.
+fn old() {
+    let kept = super::support::root().join("fixtures/recordings");
+    for name in ["first", "second"] {
+        let bench = Bench::new();
+        let recording = fs::read(kept.join(name).join("recording.db")).expect("it is kept");
+        let json = report_of(&bench, &recording).expect_code(0).json();
+        let then = fs::read_to_string(kept.join(name).join("run.json")).expect("it is kept");
+        let then: Value = serde_json::from_str(&then).expect("it is JSON");
+        for key in ["name", "started_at", "verdict", "memory", "spikes_total"] {
+            for (part, value) in then[key].as_object().into_iter().flatten() {
+                assert_eq!(&json[key][part], value, "{name}: {key}.{part}");
+            }
+            if !then[key].is_object() {
+                assert_eq!(json[key], then[key], "{name}: {key}");
+            }
+        }
+    }
+    let bench = Bench::new();
+    let killed = bench.path().join("killed");
+    fs::create_dir(&killed).expect("a directory can be made");
+    for file in ["recording.db", "recording.db-wal"] {
+        fs::copy(kept.join("killed").join(file), killed.join(file)).expect("it can be copied");
+    }
+    let json = bench.run(&["report", "killed", "--json"]).expect_code(130).json();
+    let text = reason(&json, "cut_off").expect("it says so");
+    assert!(text.starts_with("the recording was cut off in phase burst at "), "{text}");
+    assert!(json["phases"][0]["traffic"]["requests"].as_u64().is_some_and(|count| count > 10));
 }
 
 fn database(dir: &Path, sql: &str) -> Vec<u8> {

@@ -37,7 +37,7 @@ fn interrupts(runtime: Runtime, bench: &Bench) {
             assert!(begun.elapsed() < Duration::from_secs(60), "it never got so far");
             std::thread::sleep(Duration::from_millis(20));
         }
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(1));
         for signal in signals {
             kill(pid, *signal).expect("it is there");
             std::thread::sleep(Duration::from_millis(60));

@@ -50,7 +50,7 @@ fn cleans(runtime: Runtime, bench: &Bench) {
     std::thread::sleep(Duration::from_millis(300));
     assert_ne!(left::of_run(&dead_id, &bench.path().join("out")), Vec::<String>::new());
     // The next run says so, and is not touched by what comes.
-    scenario(bench, 6);
+    scenario(bench, 4);
     let live = bench.spawn(&args("live"));
     wait_for(&bench.path().join("live/target-main.log"));
     let foreign = (runtime == Runtime::Docker).then(|| Foreign::new(&dead_id));

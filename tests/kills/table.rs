@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -29,10 +29,26 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// Docker lets go of the namespaces of containers that are gone within a minute.
+    fn look_for_networks(&mut self) {
+        let until = Instant::now() + Duration::from_secs(90);
+        let left = |row: &Row| row.networks.iter().any(|path| path.exists());
+        while self.rows.iter().any(left) && Instant::now() < until {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        for row in &mut self.rows {
+            let left = row.networks.iter().filter(|path| path.exists());
+            row.orphans.extend(left.map(|path| format!("namespace {}", path.display())));
+        }
+    }
+
     /// Prints the results and, of the whole suite, keeps them. Gives whether the goal is reached.
-    pub(crate) fn finish(&self, whole: bool) -> bool {
+    pub(crate) fn finish(&mut self, whole: bool) -> bool {
         if self.rows.is_empty() {
             return true;
+        }
+        if whole {
+            self.look_for_networks();
         }
         let text = self.text();
         println!("{text}");
@@ -59,7 +75,7 @@ impl Table {
             |of: &dyn Fn(&Row) -> Option<Duration>| rows.iter().filter_map(|row| of(row)).max();
         let killed = count(&|row| !row.too_late);
         let mut text = format!(
-            "`HIGHWATER_SUITE=kills cargo test --release --test kills`, seed {}, on {} CPUs, kernel \
+            "`HIGHWATER_SUITE=kills cargo test --test kills`, seed {}, on {} CPUs, kernel \
              {}\n\n",
             self.seed,
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::super::{Error, Say, image};
-use super::{Engine, labels_of};
+use super::{Engine, LABEL, labels_of};
 
 /// How much of an archive is in memory at once.
 const CHUNK: usize = 256 * 1024;
@@ -78,7 +78,8 @@ impl Engine {
         run_id: &str,
         say: Say<'_>,
     ) -> Result<(), Error> {
-        let archive = packed(|file| image::write_context(binary, base, file))?;
+        let label = format!("{LABEL}={run_id}");
+        let archive = packed(|file| image::write_context(binary, base, &label, file))?;
         self.build_archive(archive, "Dockerfile", name, run_id, say).await
     }
 
