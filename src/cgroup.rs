@@ -25,7 +25,7 @@ pub use memory::{
     is_gone,
 };
 pub use tree::{
-    GroupLimits, Nest, PREFIX, Tree, kill_all, remove_run, run_is_used, runs_with_groups,
+    GroupLimits, Nest, PREFIX, Tree, kill_all, remove_run, run_is_used, runs_with_groups, thaw,
 };
 
 /// Which hierarchy accounts for memory.

@@ -17,6 +17,7 @@ mod hand;
 mod host;
 mod image;
 mod leftovers;
+mod mask;
 mod native;
 mod oom_notice;
 mod output;
@@ -181,6 +182,8 @@ pub struct Target {
     pid: Option<i32>,
     netns: Option<OwnedFd>,
     path: GeneratorPath,
+    /// Whether it ended before its network could be entered.
+    lost: bool,
     cgroup_dirs: Vec<PathBuf>,
     events: Option<Receiver<Event>>,
     ended: watch::Receiver<Option<Exit>>,
@@ -217,6 +220,22 @@ impl Target {
     #[must_use]
     pub fn netns(&self) -> Option<OwnedFd> {
         self.netns.as_ref().and_then(|fd| fd.try_clone().ok())
+    }
+
+    /// Whether it ended before its network could be entered: what is sent to its address would go
+    /// to somebody else.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Why it ended, where it did not end by itself but by the hand of others.
+    #[must_use]
+    pub fn blame(&self) -> Option<String> {
+        match &self.inner {
+            TargetKind::Docker(running) => running.blame(),
+            TargetKind::Native(_) => None,
+        }
     }
 
     /// How requests reach it.
@@ -456,7 +475,8 @@ impl Runtime {
             ReadyCheck::Http { .. } | ReadyCheck::Tcp => None,
         };
         let log = built.output_dir.join(format!("target-{name}.log"));
-        let output = output::Output::create(&log, &self.budget, pattern, clock)?;
+        let mask = mask::Mask::of(&target.env);
+        let output = output::Output::create(&log, &self.budget, pattern, mask, clock)?;
         let (place, inner) = match &self.kind {
             Kind::Docker(docker) => {
                 let (place, created) = docker.create(built, target, name, limit, nest).await?;
@@ -518,6 +538,7 @@ impl Runtime {
     ) -> Result<Moment, Error> {
         let mut proving = match proof {
             Some(proof) => Proving::Elsewhere(proof),
+            None if target.lost && !matches!(plan.check, ReadyCheck::Log { .. }) => Proving::Never,
             None => Proving::Here(ready::Probing::start(ready::Probe {
                 check: plan.check.clone(),
                 address: target.address,
@@ -543,6 +564,9 @@ impl Runtime {
         let waited = tokio::select! {
             found = proving.ready() => Some(found),
             exit = has_ended => {
+                if let Some(text) = target.blame() {
+                    return Err(Error::Taken { text });
+                }
                 let code = exit.and_then(|exit| exit.code);
                 let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
                 return Err(Error::EndedEarly { code, log: target.output.quote() });
@@ -622,6 +646,8 @@ impl Runtime {
 enum Proving {
     Here(ready::Probing),
     Elsewhere(Proof),
+    /// Nobody: there is no network to look into.
+    Never,
 }
 
 impl Proving {
@@ -629,6 +655,7 @@ impl Proving {
         match self {
             Self::Here(probing) => Ok(probing.ready().await),
             Self::Elsewhere(proof) => proof.await,
+            Self::Never => std::future::pending().await,
         }
     }
 
@@ -636,13 +663,14 @@ impl Proving {
         match self {
             Self::Here(probing) => probing.last_try(),
             Self::Elsewhere(_) => "its helper container did not answer".to_owned(),
+            Self::Never => "its network was gone before it could be entered".to_owned(),
         }
     }
 
     /// Time for an answer from elsewhere to arrive.
     const fn grace(&self) -> Duration {
         match self {
-            Self::Here(_) => Duration::ZERO,
+            Self::Here(_) | Self::Never => Duration::ZERO,
             Self::Elsewhere(_) => Duration::from_secs(2),
         }
     }

@@ -13,6 +13,7 @@
 mod actions;
 mod breakdown;
 mod error;
+mod gaps;
 mod life;
 mod load_run;
 mod phases;
@@ -88,6 +89,7 @@ pub struct Session {
     seen: Seen,
     acting: Acting,
     flight: FlightRecorder,
+    gaps: gaps::Gaps,
     /// What of an event is recorded; kept for its room.
     to_record: Vec<Event>,
     /// What the lives have printed so far, in bytes.
@@ -116,8 +118,10 @@ impl Session {
         let seen = Seen::new(&parts.plan);
         let acting = Acting::new(parts.clock.clone(), sender.clone());
         let flight = FlightRecorder::new(parts.plan.keep_raw, parts.plan.budget.raw_ticks);
+        let gaps = gaps::Gaps::new(parts.plan.sampling.tick);
         Self {
             plan: parts.plan,
+            gaps,
             runtime: parts.runtime,
             way: parts.way,
             built: parts.built,
@@ -191,6 +195,11 @@ impl Session {
         }
         crate::tripwire::pass("session");
         (self.observer)(&event);
+        if let Some(text) = self.gaps.notice(&event) {
+            let note = Event { at: event.at, what: What::Note { text } };
+            (self.observer)(&note);
+            self.recorder.record(note).await?;
+        }
         self.flight.take(event, &mut self.to_record);
         let mut recorded = Ok(());
         for event in self.to_record.drain(..) {

@@ -7,7 +7,9 @@
 mod bytes;
 mod duration;
 mod rate;
+mod shown;
 
 pub use bytes::{Bytes, Limit, ParseBytesError};
 pub use duration::{Human, ParseDurationError, parse_duration};
 pub use rate::{ParseRateError, Percent, Rate};
+pub use shown::is_harmful;

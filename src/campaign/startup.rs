@@ -56,7 +56,9 @@ pub async fn trials(session: &mut Session, trialling: &Trialling) -> Result<Opti
     let planned = plan.startup.trials;
     let (mut end, mut finish) = (TrialsEnd::Complete, None);
     for number in 1..=planned {
-        match trial(session, LifeRole::Trial { number }, plan.target.limits.memory).await? {
+        match Box::pin(trial(session, LifeRole::Trial { number }, plan.target.limits.memory))
+            .await?
+        {
             Trial::Settled if number == planned => {}
             Trial::Settled if plan.startup.stop_early && trialling.enough() => {
                 end = TrialsEnd::Steady;
@@ -64,7 +66,7 @@ pub async fn trials(session: &mut Session, trialling: &Trialling) -> Result<Opti
             }
             Trial::Settled => continue,
             Trial::Killed => {
-                finish = Some(repeat_without_limit(session, number).await?);
+                finish = Some(Box::pin(repeat_without_limit(session, number)).await?);
                 end = TrialsEnd::Killed;
             }
             Trial::Failed(text) => {
@@ -85,7 +87,7 @@ pub async fn trials(session: &mut Session, trialling: &Trialling) -> Result<Opti
 
 /// What would it have needed? The killed trial once more, with nothing in its way.
 async fn repeat_without_limit(session: &mut Session, number: u32) -> Result<Finish, Error> {
-    match trial(session, LifeRole::Unlimited { number }, Limit::Unlimited).await? {
+    match Box::pin(trial(session, LifeRole::Unlimited { number }, Limit::Unlimited)).await? {
         Trial::Settled | Trial::Killed => {}
         Trial::Failed(text) => {
             session.note(format!("without a limit, trial {number} failed: {text}")).await?;

@@ -1,7 +1,7 @@
 //! Groups of our own: one tree a run, nested groups a life, gone at the end.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -175,7 +175,9 @@ impl Tree {
     }
 
     fn remove_group(&self, group: &str) -> Result<(), Error> {
-        self.hierarchies.all_dirs(group).iter().try_for_each(|dir| remove_dir(dir))
+        let dirs = self.hierarchies.all_dirs(group);
+        thaw(&dirs);
+        dirs.iter().try_for_each(|dir| remove_dir(dir))
     }
 }
 
@@ -239,6 +241,18 @@ pub fn kill_all(dir: &Path) {
         for pid in procs.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 1) {
             let pid = nix::unistd::Pid::from_raw(pid);
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+/// Lets the processes of a group and of the groups below it run again, where somebody froze them:
+/// `dirs` are its directories, one a hierarchy. On v1 a frozen process does not even die.
+pub fn thaw(dirs: &[PathBuf]) {
+    for group in dirs.iter().flat_map(|dir| groups_below(dir)) {
+        // Only one of the files is there, if any.
+        for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+            let file = fs::OpenOptions::new().write(true).open(group.join(file));
+            let _ = file.and_then(|mut file| file.write_all(word.as_bytes()));
         }
     }
 }

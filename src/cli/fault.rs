@@ -5,6 +5,10 @@ use std::fmt::Write as _;
 
 use super::Exit;
 use super::print::note;
+use crate::units::is_harmful;
+
+/// The way out where this process may open no more files.
+const MORE_FILES: &str = "allow it to open more files: `ulimit -n 1024`";
 
 /// A reason to end early, ready to be printed.
 #[derive(Debug)]
@@ -22,15 +26,17 @@ impl Fault {
             let _ = write!(text, "\n  because: {inner}");
             cause = inner.source();
         }
-        if let Some(help) = help {
+        // Whatever was to be done: without descriptors nothing can be.
+        let full = text.contains("(os error 24)").then(|| MORE_FILES.to_owned());
+        if let Some(help) = full.or(help) {
             let _ = write!(text, "\n  help: {help}");
         }
-        Self { exit, text }
+        Self { exit, text: harmless(&text) }
     }
 
     /// A fault that is a sentence of our own.
     pub(super) fn plain(exit: Exit, text: &str, help: &str) -> Self {
-        Self { exit, text: format!("error: {text}\n  help: {help}") }
+        Self { exit, text: harmless(&format!("error: {text}\n  help: {help}")) }
     }
 
     /// A fault that was rendered elsewhere, with places in a file.
@@ -41,6 +47,11 @@ impl Fault {
     pub(super) fn print(&self) {
         note(self.text.trim_end());
     }
+}
+
+/// What a target or an engine said may be in an error: nothing of it moves a terminal's cursor.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || !is_harmful(*c)).collect()
 }
 
 impl From<crate::record::Error> for Fault {

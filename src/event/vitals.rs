@@ -27,7 +27,8 @@ pub struct Vitals {
     pub throttled_ns: Option<u64>,
     /// Processes in the container: `cgroup.procs`.
     pub processes: u32,
-    /// Threads of all of them (the first 512).
+    /// Threads of all of them; of more than 512 processes as the cgroup counts them
+    /// (`pids.current`), or of the first 512.
     pub threads: u32,
     /// Open descriptors of all of them; none where they may not be read, or are more than 512
     /// processes'.
@@ -102,6 +103,10 @@ pub struct Vitals {
     /// Bytes that the target has printed in this life so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<u64>,
+    /// Whether nothing in the container could run: each process is stopped (SIGSTOP), or the cgroup
+    /// is frozen (v1 `freezer.state`, v2 `cgroup.events`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub halted: bool,
 }
 
 /// Who counted bytes read and written.

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
+use crate::units::is_harmful;
+
 /// Characters of a line that are kept.
 const MOST: usize = 400;
 
 /// A text on one line, without control characters or marks that hide or turn text.
 pub(super) fn clean(text: &str) -> String {
-    let harmless = |c: &char| !c.is_control() && !is_hidden(*c);
-    text.chars().filter(harmless).take(MOST).collect()
-}
-
-const fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    text.chars().filter(|c| !is_harmful(*c)).take(MOST).collect()
 }
 
 /// A time as on a clock: `02:05`, `1:02:05`.

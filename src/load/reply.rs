@@ -13,12 +13,11 @@ use serde_json_path::JsonPath;
 
 use crate::event::{ErrorKind, MetricSums};
 use crate::load::socket::Wire;
-use crate::plan::{self, CustomKind, CustomMetric};
+use crate::plan::{self, Budget, CustomKind, CustomMetric};
+use crate::units::Bytes as Size;
 
-/// The largest body that is kept to be looked at.
-const KEPT_MAX: usize = 8 << 20;
-/// All bodies that one worker keeps at a time.
-const KEPT_ALL_MAX: usize = 128 << 20;
+/// About what one part of a parsed body takes, its place in a list or a map counted.
+const PART_BYTES: usize = size_of::<Json>() * 3 / 2;
 
 /// An answer that was read to its end.
 #[derive(Debug, Default)]
@@ -34,6 +33,10 @@ pub(super) struct Answer {
 impl Answer {
     fn bytes(&self) -> &[u8] {
         self.body.as_ref().map_or(&[], |kept| &kept.bytes)
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.body.as_ref().is_some_and(|kept| kept.cut_off)
     }
 }
 
@@ -53,7 +56,8 @@ impl Kept {
 
     pub(super) fn push(&mut self, data: &[u8]) {
         let all = self.wire.kept.get() + data.len();
-        self.cut_off |= self.bytes.len() + data.len() > KEPT_MAX || all > KEPT_ALL_MAX;
+        let most = as_usize(Budget::DEFAULT.answer);
+        self.cut_off |= self.bytes.len() + data.len() > most || all > self.wire.keeps;
         if !self.cut_off {
             self.bytes.extend_from_slice(data);
             self.wire.kept.set(all);
@@ -166,12 +170,13 @@ impl Reading {
         duration: Duration,
         into: &mut BTreeMap<String, Value>,
     ) -> Checked {
-        let json = std::cell::LazyCell::new(|| serde_json::from_slice::<Json>(answer.bytes()).ok());
+        let too_large = std::cell::Cell::new(answer.is_cut_off());
+        let json = std::cell::LazyCell::new(|| {
+            too_large.set(too_large.get() || !is_parsable(answer.bytes()));
+            if too_large.get() { None } else { serde_json::from_slice::<Json>(answer.bytes()).ok() }
+        });
         let body = Body { answer, json: &|| json.as_ref() };
         let mut checked = Checked::default();
-        if answer.body.as_ref().is_some_and(|kept| kept.cut_off) {
-            checked.error = Some(ErrorKind::TooLarge);
-        }
         for check in &self.checks {
             if check.what.holds(&body, duration) {
                 checked.passed += 1;
@@ -184,14 +189,40 @@ impl Reading {
         }
         for (name, from) in &self.captures {
             match from.find(&body) {
+                Some(value) if !is_keepable(&value) => too_large.set(true),
                 Some(value) => drop(into.insert(name.clone(), Value::from(Serde(&*value)))),
                 None => drop(checked.error.get_or_insert(ErrorKind::Capture)),
             }
         }
         let given = self.metrics.iter().filter_map(|metric| Some((metric.id, metric.of(&body)?)));
         checked.metrics.extend(given);
+        if too_large.get() {
+            checked.error = Some(ErrorKind::TooLarge);
+        }
         checked
     }
+}
+
+fn as_usize(bytes: Size) -> usize {
+    usize::try_from(bytes.get()).unwrap_or(usize::MAX)
+}
+
+/// Whether a body takes no more memory than allowed once it is parsed as JSON: each part but the
+/// first stands behind one of these.
+fn is_parsable(text: &[u8]) -> bool {
+    let room = as_usize(Budget::DEFAULT.parsed_answer).saturating_sub(text.len());
+    let most = room / PART_BYTES;
+    text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).nth(most).is_none()
+}
+
+/// Whether a value is short enough to be kept by a user.
+fn is_keepable(value: &Json) -> bool {
+    let length = match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => return true,
+        Json::String(text) => text.len(),
+        Json::Array(_) | Json::Object(_) => value.to_string().len(),
+    };
+    length <= as_usize(Budget::DEFAULT.captured)
 }
 
 /// An answer whose body is parsed at most once, and only if somebody asks.
@@ -359,4 +390,48 @@ fn as_text(value: &Json) -> Cow<'_, str> {
 /// A number, were it written as text, as in headers.
 fn as_number(value: &Json) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(wire: &Rc<Wire>, length: usize) -> Kept {
+        let mut kept = Kept::new(wire);
+        kept.push(&vec![b'x'; length]);
+        kept
+    }
+
+    #[test]
+    fn bodies_are_kept_within_bounds_for_one_and_for_all() {
+        let wire = Rc::new(Wire::of(2));
+        let most = as_usize(Budget::DEFAULT.answer);
+        assert!(!kept(&wire, most).cut_off && kept(&wire, most + 1).cut_off);
+        let all: Vec<Kept> = (0..8).map(|_| kept(&wire, most)).collect();
+        // Half of what all workers may keep.
+        assert_eq!(all.iter().filter(|kept| !kept.cut_off).count(), 4);
+        drop(all);
+        assert_eq!(wire.kept.get(), 0);
+    }
+
+    #[test]
+    fn what_would_take_far_more_once_parsed_is_not_parsed() {
+        let large = |part: &str| part.repeat((7 << 20) / part.len());
+        assert!(!is_parsable(large("1,").as_bytes()));
+        assert!(!is_parsable(large("[").as_bytes()));
+        assert!(is_parsable(
+            large(
+                "{\"name\":\"a longer value, as most of those are that a service answers with\"},"
+            )
+            .as_bytes()
+        ));
+        assert!(is_parsable(b"[1,2,{\"a\":3}]"));
+    }
+
+    #[test]
+    fn a_captured_value_is_short() {
+        assert!(is_keepable(&Json::from("x".repeat(60_000))));
+        assert!(!is_keepable(&Json::from("x".repeat(70_000))));
+        assert!(!is_keepable(&Json::from(vec![1_000_000; 10_000])));
+    }
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::nanos;
+use crate::plan::Budget;
 
 /// How much is read at once. Idle connections need no buffer of their own.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -26,24 +27,26 @@ pub(super) struct Wire {
     pub(super) written: Cell<u64>,
     /// Bytes ever read.
     pub(super) read: Cell<u64>,
-    /// Bytes of answers that are kept now.
+    /// Bytes of answers that are kept now, and how many there may be.
     pub(super) kept: Cell<usize>,
+    pub(super) keeps: usize,
     /// What was read last, looked at before anything else is read.
     pub(super) buffer: RefCell<Box<[u8]>>,
 }
 
-impl Default for Wire {
-    fn default() -> Self {
+impl Wire {
+    /// For one of so many workers.
+    pub(super) fn of(workers: usize) -> Self {
+        let all = usize::try_from(Budget::DEFAULT.answers.get()).unwrap_or(usize::MAX);
         Self {
             written: Cell::new(0),
             read: Cell::new(0),
             kept: Cell::new(0),
+            keeps: all / workers.max(1),
             buffer: RefCell::new(vec![0; BUFFER_BYTES].into()),
         }
     }
-}
 
-impl Wire {
     /// Counts what comes from now on.
     pub(super) fn forget(&self) {
         self.written.set(0);

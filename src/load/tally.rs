@@ -435,7 +435,7 @@ mod tests {
 
     fn tally() -> Tally {
         let keeper = Keeper::new(crate::plan::Samples::None, 1, 0, 1);
-        Tally::new(2, 3, Rc::new(Wire::default()), keeper)
+        Tally::new(2, 3, Rc::new(Wire::of(1)), keeper)
     }
 
     fn end(error: Option<ErrorKind>) -> End {

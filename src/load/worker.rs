@@ -143,8 +143,8 @@ fn sweep_pace(traffic: &TrafficPlan) -> Duration {
 
 impl Worker {
     fn new(setup: Setup, scenarios: Scenarios) -> Self {
-        let wire = Rc::new(Wire::default());
         let (max, workers) = (setup.traffic.max_in_flight, setup.workers as usize);
+        let wire = Rc::new(Wire::of(workers));
         let shop = Shop {
             clock: setup.clock.clone(),
             seed: setup.traffic.seed,

@@ -108,6 +108,8 @@ pub(super) struct Document<'a> {
     host: &'a HostFacts,
     /// Of a watch: the targets, one a row.
     watched: Option<Vec<WatchedRow<'a>>>,
+    /// What else the reader should know, in sentences.
+    notes: &'a [String],
 }
 
 fn composition(row: &Composition) -> CompositionRow {
@@ -190,6 +192,7 @@ impl<'a> Document<'a> {
             thresholds: findings.thresholds.iter().map(threshold).collect(),
             checklist: findings.checklist.iter().map(check).collect(),
             host: &facts.host,
+            notes: &findings.notes,
             watched: watch::rows(findings),
         }
     }

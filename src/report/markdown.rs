@@ -112,6 +112,12 @@ fn write(out: &mut String, findings: &Findings) -> std::fmt::Result {
         }
         writeln!(out)?;
     }
+    for note in &findings.notes {
+        writeln!(out, "- note: {}", plain(note))?;
+    }
+    if !findings.notes.is_empty() {
+        writeln!(out)?;
+    }
     writeln!(out, "| checklist | answer | evidence |\n|---|---|---|")?;
     for row in &findings.checklist {
         let (answer, evidence) = (row.answer.name(), plain(&row.evidence));

@@ -355,7 +355,7 @@ fn accounts(out: &mut String, findings: &Findings) -> std::fmt::Result {
         line(out, &format!("Load     {cpu}{state}"))?;
     }
     for note in &findings.notes {
-        line(out, &format!("Note     {note}"))?;
+        wrapped(out, "Note    ", note)?;
     }
     Ok(())
 }

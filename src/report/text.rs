@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::analysis::Findings;
 use crate::clock::Moment;
 use crate::event::RunFacts;
-use crate::units::Human;
+use crate::units::{Human, is_harmful};
 
 /// A text on one line, without control characters or marks that change the direction of text,
 /// cut to `most` characters.
 pub(super) fn clean(text: &str, most: usize) -> String {
     let shown = |c: char| match c {
         '\n' | '\r' | '\t' => ' ',
-        c if c.is_control() || is_hidden(c) => '\u{fffd}',
+        c if is_harmful(c) => '\u{fffd}',
         c => c,
     };
     let mut out: String = text.chars().take(most).map(shown).collect();
@@ -21,10 +21,6 @@ pub(super) fn clean(text: &str, most: usize) -> String {
         out.push('…');
     }
     out
-}
-
-const fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// The characters that XML gives a meaning to, escaped.

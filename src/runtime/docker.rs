@@ -1,5 +1,6 @@
 //! The target as a Docker container.
 
+mod body;
 mod container;
 mod engine;
 mod facts;
@@ -8,6 +9,7 @@ mod helper;
 mod images;
 mod stats;
 mod watch;
+mod watcher;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -24,7 +26,7 @@ pub use helper::Pipe;
 pub use stats::Stats;
 pub(super) use watch::{News, Seen as Container};
 
-use super::{Built, Error, Program, Say, build, check_release, host, image, leftovers};
+use super::{Built, Error, Program, Say, build, check_release, explain, host, image, leftovers};
 use crate::cgroup::{self, Hierarchies, Tree};
 use crate::clock::Clock;
 use crate::event::{Event, LifeId, ReleaseBuild};
@@ -92,11 +94,17 @@ impl Docker {
     /// Handles cgroups and networks from here.
     pub(super) fn reach_directly(&mut self, notes: &mut Vec<String>) -> Result<(), Error> {
         let hierarchies = Hierarchies::discover().map_err(Error::NoCgroups)?;
-        let tree = self.takes_parents().then(|| Tree::create(&hierarchies, &self.run_id).ok());
-        let tree = tree.flatten();
-        if tree.is_none() {
-            notes.push(self.without_parents());
-        }
+        let tree = match self.takes_parents().then(|| Tree::create(&hierarchies, &self.run_id)) {
+            Some(Ok(tree)) => Some(tree),
+            Some(Err(error)) => {
+                notes.push(without_groups(&explain(&error)));
+                None
+            }
+            None => {
+                notes.push(self.without_parents());
+                None
+            }
+        };
         self.reach = Reach::Direct { hierarchies, tree };
         Ok(())
     }
@@ -148,11 +156,8 @@ impl Docker {
     }
 
     fn without_parents(&self) -> String {
-        format!(
-            "no cgroups of our own around the containers (cgroup driver {}): sampling starts when \
-             the container's own appears",
-            self.engine.cgroup_driver().as_deref().unwrap_or("unknown")
-        )
+        let driver = self.engine.cgroup_driver();
+        without_groups(&format!("cgroup driver {}", driver.as_deref().unwrap_or("unknown")))
     }
 
     pub(super) const fn hierarchies(&self) -> Option<&Hierarchies> {
@@ -187,27 +192,23 @@ impl Docker {
 
     /// Removes every container and image of the run.
     pub(super) async fn clean_up(&self) -> Result<(), Error> {
-        if matches!(self.reach, Reach::Helper { .. }) {
+        let by_helper = matches!(self.reach, Reach::Helper { .. });
+        if by_helper {
             self.engine.let_helper_end(&self.run_id).await;
         }
         self.engine.remove_all_of(&self.run_id).await?;
-        if matches!(self.reach, Reach::Helper { .. }) {
-            self.remove_groups_of_a_dead_helper().await?;
+        if by_helper && self.has_groups() {
+            // It ended before its time, and another one removes what it has left.
+            self.engine.remove_groups_by_helper(&self.run_id).await?;
+            self.engine.remove_all_of(&self.run_id).await?;
         }
         Ok(())
     }
 
-    /// A helper removes the run's cgroups when it ends, unless it was killed.
-    async fn remove_groups_of_a_dead_helper(&self) -> Result<(), Error> {
-        let Ok(hierarchies) = Hierarchies::discover() else { return Ok(()) };
-        if !cgroup::runs_with_groups(&hierarchies).contains(&self.run_id) {
-            return Ok(());
-        }
-        if nix::unistd::geteuid().is_root() {
-            return leftovers::remove_groups(&hierarchies, &self.run_id).await;
-        }
-        self.engine.remove_groups_by_helper(&self.run_id).await?;
-        self.engine.remove_all_of(&self.run_id).await
+    /// Whether cgroups of the run are there, as far as can be seen from here.
+    fn has_groups(&self) -> bool {
+        let found = Hierarchies::discover().ok().filter(|_| self.engine.is_local());
+        found.is_some_and(|found| cgroup::runs_with_groups(&found).contains(&self.run_id))
     }
 
     /// Gets or makes the target's image.
@@ -250,6 +251,13 @@ impl Docker {
     fn image_name(&self) -> String {
         format!("highwater-{}:target", self.run_id)
     }
+}
+
+fn without_groups(why: &str) -> String {
+    format!(
+        "no cgroups of our own around the containers ({why}): sampling starts when the container's \
+         own appears"
+    )
 }
 
 fn built(name: &str, release: ReleaseBuild, evidence: &str, output_dir: &Path) -> Built {

@@ -38,6 +38,18 @@ pub enum Error {
         #[source]
         source: bollard::errors::Error,
     },
+    /// The engine found no port of this host to publish the target's.
+    #[error("Docker found no free port on 127.0.0.1 to publish the target's")]
+    NoPort(#[source] bollard::errors::Error),
+    /// The engine does not answer any more.
+    #[error("Docker's engine does not answer any more: failed to {action}")]
+    EngineAway {
+        /// What was tried.
+        action: String,
+        /// Why.
+        #[source]
+        source: bollard::errors::Error,
+    },
     /// An image is not there and can't be pulled.
     #[error("there is no image `{image}`, and pulling it failed")]
     NoImage {
@@ -107,6 +119,12 @@ pub enum Error {
         /// Its last lines of output, ready to be printed.
         log: String,
     },
+    /// The target ended before it was ready, by the hand of others.
+    #[error("{text}")]
+    Taken {
+        /// Who ended it, and how.
+        text: String,
+    },
     /// The target did not become ready in time.
     #[error("the target was not ready within {within}: {check}{log}")]
     NotReady {
@@ -153,7 +171,23 @@ pub enum ErrorKind {
 impl Error {
     pub(super) fn docker(action: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let action = action.into();
-        move |source| Self::Docker { action, source }
+        move |source| {
+            if is_away(&source) {
+                Self::EngineAway { action, source }
+            } else {
+                Self::Docker { action, source }
+            }
+        }
+    }
+
+    /// Why a container did not start.
+    pub(super) fn not_started(id: &str, source: bollard::errors::Error) -> Self {
+        let text = source.to_string();
+        let ports = ["address already in use", "port is already allocated", "ports are allocated"];
+        if ports.iter().any(|words| text.contains(words)) {
+            return Self::NoPort(source);
+        }
+        Self::docker(format!("start the container `{id}`"))(source)
     }
 
     /// Whose fault it is.
@@ -167,6 +201,9 @@ impl Error {
             | Self::Cgroup(_)
             | Self::NeedsDocker { .. }
             | Self::PortTaken { .. }
+            | Self::NoPort(_)
+            | Self::Taken { .. }
+            | Self::EngineAway { .. }
             | Self::File { .. }
             | Self::Thread { .. } => ErrorKind::HostCannot,
             Self::LimitTooLow { .. } | Self::DebugBuild { .. } => ErrorKind::BadUse,
@@ -194,6 +231,13 @@ impl Error {
             Self::NoImage { .. } => "build or pull it first, or check the name in `docker images`",
             Self::NeedsDocker { .. } => "use `--runtime docker`",
             Self::PortTaken { .. } => "end the other process, or let the target use another port",
+            Self::EngineAway { .. } => {
+                "start Docker again; `highwater clean` then removes what is left of this run"
+            }
+            Self::NoPort(_) => {
+                "end what holds them (`ss -ltnp`), or widen /proc/sys/net/ipv4/ip_local_port_range; \
+                 as root no port is needed: `--via direct`"
+            }
             Self::LimitTooLow { .. } => "raise `memory` in `[target] limits`",
             Self::DebugBuild { .. } => {
                 "measure what you will deploy: a release build. If you must: `--allow-debug`"
@@ -204,6 +248,18 @@ impl Error {
         };
         Some(help.to_owned())
     }
+}
+
+/// Whether no engine answered, as while it restarts.
+const fn is_away(error: &bollard::errors::Error) -> bool {
+    use bollard::errors::Error as E;
+    matches!(
+        error,
+        E::IOError { .. }
+            | E::HyperResponseError { .. }
+            | E::HyperLegacyError { .. }
+            | E::RequestTimeoutError
+    )
 }
 
 /// An error with all its causes, in one line.

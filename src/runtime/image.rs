@@ -1,5 +1,6 @@
 //! An image from a binary: a root file system as a tar archive, with what the binary needs.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,17 @@ const FILES: [(&str, &str); 3] = [
 const CERTIFICATES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
+/// Where an image keeps them.
+const IN_IMAGE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// All directories above these files, but for those that are made anyway, from the root on.
+fn directories_of<'a>(files: impl Iterator<Item = &'a Path>) -> BTreeSet<String> {
+    let above = files.flat_map(|file| file.ancestors().skip(1));
+    let names = above.map(|dir| dir.to_string_lossy().trim_start_matches('/').to_owned());
+    let made = |name: &str| name.is_empty() || DIRECTORIES.iter().any(|(made, _)| *made == name);
+    names.filter(|name| !made(name)).collect()
+}
+
 /// Whether every loader looks in a library directory: `/lib`, `/usr/lib64`, `/lib/x86_64-linux-gnu`.
 fn is_known_library(dir: &Path) -> bool {
     let below_usr = dir.strip_prefix("/usr").or_else(|_| dir.strip_prefix("/")).unwrap_or(dir);
@@ -61,8 +73,15 @@ pub(super) fn write_root(binary: &Path, out: impl Write) -> Result<Vec<PathBuf>,
         append(&mut tar, name, EntryType::Regular, 0o644, text.len() as u64, text.as_bytes())
             .map_err(failed)?;
     }
-    if let Some(path) = CERTIFICATES.iter().find(|path| Path::new(path).exists()) {
-        append_file(&mut tar, Path::new(path), "etc/ssl/certs/ca-certificates.crt", 0o644)?;
+    let certificates = CERTIFICATES.iter().find(|path| Path::new(path).exists());
+    // What unpacks an archive may give directories that are not in it a mode of its own: without
+    // root's rights nobody could look into these.
+    let files = needs.files.iter().map(PathBuf::as_path);
+    for name in directories_of(files.chain(certificates.map(|_| Path::new(IN_IMAGE)))) {
+        append(&mut tar, &name, EntryType::Directory, 0o755, 0, io::empty()).map_err(failed)?;
+    }
+    if let Some(path) = certificates {
+        append_file(&mut tar, Path::new(path), IN_IMAGE.trim_start_matches('/'), 0o644)?;
     }
     for file in &needs.files {
         let name = file.to_string_lossy();
@@ -184,6 +203,13 @@ mod tests {
         assert!(has(entry_point(&binary).trim_start_matches('/')), "{entries:?}");
         assert!(entries.iter().any(|(name, _)| name.contains("ld-linux")), "{entries:?}");
         assert!(has("etc/passwd") && has("etc/nsswitch.conf"));
+        // No directory is left to whoever unpacks it, and each comes before what is in it.
+        for (index, (name, _)) in entries.iter().enumerate() {
+            for dir in Path::new(name).ancestors().skip(1).filter(|dir| *dir != Path::new("")) {
+                let before = &entries[..index];
+                assert!(before.iter().any(|(name, _)| Path::new(name) == dir), "{dir:?}: {name}");
+            }
+        }
         let tmp = entries.iter().find(|(name, _)| name.trim_end_matches('/') == "tmp").unwrap();
         assert_eq!(tmp.1, 0o1777);
     }

@@ -21,12 +21,12 @@ use tokio::task::JoinHandle;
 use super::hand::{keep_end, outcome};
 use super::leftovers::Scratch;
 use super::oom_notice::OomNotice;
-use super::output::Output;
+use super::output::{Channel, Output};
 use super::spawn::{Entry, Network, enter_before_exec};
 use super::{
     Built, Error, Program, Say, Target, TargetKind, Watched, build, check_release, leftovers,
 };
-use crate::cgroup::{GroupLimits, Hierarchies, LimitReader, Nest, Place, Tree, kill_all};
+use crate::cgroup::{GroupLimits, Hierarchies, LimitReader, Nest, Place, Tree, kill_all, thaw};
 use crate::event::{Event, Evidence, Exit, GeneratorPath, OomKill, What};
 use crate::plan::{EnvVar, StopPlan, TargetPlan, TargetSource};
 use crate::units::{Bytes, Limit};
@@ -236,8 +236,8 @@ impl Native {
         let notice = OomNotice::listen(life, &place.leaf, &clock, events.clone());
         let (ended, has_ended) = watch::channel(None);
         let readers = [
-            child.stdout.take().map(|pipe| tokio::spawn(drain(pipe, output.clone()))),
-            child.stderr.take().map(|pipe| tokio::spawn(drain(pipe, output.clone()))),
+            child.stdout.take().map(|pipe| tokio::spawn(drain(pipe, Channel::Out, output.clone()))),
+            child.stderr.take().map(|pipe| tokio::spawn(drain(pipe, Channel::Err, output.clone()))),
         ];
         let (leaf, version) = (place.leaf.clone(), place.version);
         let watcher = tokio::spawn(async move {
@@ -274,7 +274,8 @@ impl Native {
             pid: None,
             life,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ready.port)),
-            path: if netns.is_some() { GeneratorPath::Netns } else { GeneratorPath::Native },
+            path: if self.own_network { GeneratorPath::Netns } else { GeneratorPath::Native },
+            lost: self.own_network && netns.is_none(),
             netns,
             cgroup_dirs: groups,
             events: Some(receiver),
@@ -321,6 +322,8 @@ impl Running {
 
     /// Asks the process to stop; then kills it and all that it started.
     pub(super) async fn stop(&self, ended: &mut watch::Receiver<Option<Exit>>) {
+        // What is frozen can't end, whoever froze it.
+        thaw(&self.groups);
         let signal = Signal::from_str(&self.stop.signal).unwrap_or(Signal::SIGTERM);
         if kill(self.pid, signal).is_ok() {
             let gone = ended.wait_for(Option::is_some);
@@ -374,13 +377,13 @@ async fn send(events: &Sender<Event>, event: Event) {
     let _ = events.send(event).await;
 }
 
-async fn drain(mut pipe: impl AsyncRead + Unpin, output: Output) {
+async fn drain(mut pipe: impl AsyncRead + Unpin, channel: Channel, output: Output) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length) = pipe.read(&mut buffer).await {
         if length == 0 {
             break;
         }
-        output.write(&buffer[..length]);
+        output.write(channel, &buffer[..length]);
     }
 }
 

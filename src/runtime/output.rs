@@ -1,5 +1,6 @@
 //! The target's output, kept bounded: the first half of what is allowed from its start, the rest
-//! from its end. The last lines stay at hand for error messages.
+//! from its end. The last lines stay at hand for error messages. Secrets of the target's environment
+//! are masked before anything else is done with it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,11 +12,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use regex::Regex;
 
 use super::Error;
+use super::mask::Mask;
 use crate::clock::{Clock, Moment};
 use crate::plan::Budget;
+use crate::units::is_harmful;
 
 /// A line longer than this is cut where it is quoted or matched.
 const LINE_MAX: usize = 4096;
+
+/// Which of its outputs a target wrote to: each has lines of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channel {
+    Out,
+    Err,
+}
 
 /// Takes a target's output. Clones share it.
 #[derive(Debug, Clone)]
@@ -33,7 +43,11 @@ struct State {
     tail: VecDeque<u8>,
     tail_max: usize,
     left_out: u64,
-    line: Vec<u8>,
+    mask: Option<Mask>,
+    /// What waits for the rest of what may be a secret, by channel.
+    held: [Vec<u8>; 2],
+    /// The line that is not over yet, by channel.
+    line: [Vec<u8>; 2],
     lines: VecDeque<String>,
     lines_max: usize,
     pattern: Option<Regex>,
@@ -42,11 +56,12 @@ struct State {
 }
 
 impl Output {
-    /// Keeps output in a file. `pattern` is looked for in each line.
+    /// Keeps output in a file. `pattern` is looked for in each line, as it was masked.
     pub(super) fn create(
         path: &Path,
         budget: &Budget,
         pattern: Option<Regex>,
+        mask: Option<Mask>,
         clock: &Clock,
     ) -> Result<Self, Error> {
         let file = File::create(path).map_err(|source| Error::File {
@@ -62,7 +77,9 @@ impl Output {
             tail: VecDeque::new(),
             tail_max: half,
             left_out: 0,
-            line: Vec::new(),
+            mask,
+            held: [Vec::new(), Vec::new()],
+            line: [Vec::new(), Vec::new()],
             lines: VecDeque::new(),
             lines_max: budget.quoted_log_lines,
             pattern,
@@ -82,11 +99,9 @@ impl Output {
     }
 
     /// Takes more output.
-    pub(super) fn write(&self, bytes: &[u8]) {
+    pub(super) fn write(&self, channel: Channel, bytes: &[u8]) {
         self.count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let mut state = self.state();
-        state.keep(bytes);
-        state.split_lines(bytes);
+        self.state().take(channel, bytes);
     }
 
     /// When a line first matched the pattern.
@@ -95,17 +110,17 @@ impl Output {
     }
 
     /// The last lines, each on a line of its own after a heading; empty where there are none.
-    /// Control characters are left out.
+    /// What would control a terminal is left out.
     pub(super) fn quote(&self) -> String {
         let mut state = self.state();
-        state.end_line();
+        state.end_channels();
         if state.lines.is_empty() {
             return "; it printed nothing".to_owned();
         }
         let mut text = "; its last lines:".to_owned();
         for line in &state.lines {
             text += "\n    | ";
-            text.extend(line.chars().filter(|c| !c.is_control()));
+            text.extend(line.chars().filter(|c| !is_harmful(*c)));
         }
         text
     }
@@ -117,6 +132,32 @@ impl Output {
 }
 
 impl State {
+    fn take(&mut self, channel: Channel, bytes: &[u8]) {
+        match &self.mask {
+            None => self.take_masked(channel, bytes),
+            Some(mask) => {
+                let shown = mask.pass(&mut self.held[channel as usize], bytes);
+                self.take_masked(channel, &shown);
+            }
+        }
+    }
+
+    fn take_masked(&mut self, channel: Channel, bytes: &[u8]) {
+        self.keep(bytes);
+        self.split_lines(channel, bytes);
+    }
+
+    /// Nothing is to follow what was begun.
+    fn end_channels(&mut self) {
+        for channel in [Channel::Out, Channel::Err] {
+            if let Some(mask) = &self.mask {
+                let rest = mask.rest(&mut self.held[channel as usize]);
+                self.take_masked(channel, &rest);
+            }
+            self.end_line(channel);
+        }
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(self.head_left));
         self.head_left -= head.len();
@@ -130,22 +171,25 @@ impl State {
         self.left_out += excess as u64;
     }
 
-    fn split_lines(&mut self, bytes: &[u8]) {
+    fn split_lines(&mut self, channel: Channel, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = LINE_MAX.saturating_sub(self.line.len());
-            self.line.extend(part.iter().take(room).filter(|byte| **byte != b'\n'));
+            let text = part.strip_suffix(b"\n").unwrap_or(part);
+            let line = &mut self.line[channel as usize];
+            let room = LINE_MAX.saturating_sub(line.len()).min(text.len());
+            line.extend_from_slice(&text[..room]);
             if part.ends_with(b"\n") {
-                self.end_line();
+                self.end_line(channel);
             }
         }
     }
 
-    fn end_line(&mut self) {
-        if self.line.is_empty() {
+    fn end_line(&mut self, channel: Channel) {
+        let line = &mut self.line[channel as usize];
+        if line.is_empty() {
             return;
         }
-        let line = String::from_utf8_lossy(&self.line).into_owned();
-        self.line.clear();
+        let bytes = std::mem::take(line);
+        let line = String::from_utf8_lossy(&bytes).into_owned();
         let matches = || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(&line));
         if self.matched.is_none() && matches() {
             self.matched = Some(self.clock.now());
@@ -157,6 +201,7 @@ impl State {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
+        self.end_channels();
         let tail: Vec<u8> = self.tail.drain(..).collect();
         let mut write = || {
             if self.left_out > 0 {
@@ -171,6 +216,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::EnvVar;
     use crate::units::Bytes;
 
     fn output(pattern: Option<&str>) -> (tempfile::TempDir, Output) {
@@ -179,7 +225,8 @@ mod tests {
             Budget { target_output: Bytes::new(40), quoted_log_lines: 2, ..Budget::default() };
         let pattern = pattern.map(|text| Regex::new(text).unwrap());
         let output =
-            Output::create(&dir.path().join("log"), &budget, pattern, &Clock::start()).unwrap();
+            Output::create(&dir.path().join("log"), &budget, pattern, None, &Clock::start())
+                .unwrap();
         (dir, output)
     }
 
@@ -187,7 +234,7 @@ mod tests {
     fn keeps_the_start_and_the_end() {
         let (dir, output) = output(None);
         for n in 0..100 {
-            output.write(format!("line {n:02}\n").as_bytes());
+            output.write(Channel::Out, format!("line {n:02}\n").as_bytes());
         }
         output.finish().unwrap();
         let text = std::fs::read_to_string(dir.path().join("log")).unwrap();
@@ -200,18 +247,44 @@ mod tests {
     #[test]
     fn quotes_the_last_lines_without_control_characters() {
         let (_dir, output) = output(None);
-        output.write(b"one\ntwo\nthr\x1b[31mee\nfour");
+        output.write(Channel::Out, b"one\ntwo\nthr\x1b[31mee\nfour");
         assert_eq!(output.quote(), "; its last lines:\n    | thr[31mee\n    | four");
     }
 
     #[test]
     fn an_endless_line_is_cut_and_a_match_is_seen_once() {
         let (_dir, output) = output(Some("listening on \\d+"));
-        output.write(&vec![b'x'; 1_000_000]);
+        output.write(Channel::Out, &vec![b'x'; 1_000_000]);
         assert_eq!(output.matched(), None);
-        output.write(b"\nlistening on 80");
+        output.write(Channel::Out, b"\nlistening on 80");
         assert_eq!(output.matched(), None, "the line is not over");
-        output.write(b"80\n");
+        output.write(Channel::Out, b"80\n");
         assert!(output.matched().is_some());
+    }
+
+    #[test]
+    fn each_channel_has_lines_of_its_own() {
+        let (_dir, output) = output(None);
+        output.write(Channel::Out, b"one ");
+        output.write(Channel::Err, b"else\n");
+        output.write(Channel::Out, b"line\n");
+        assert_eq!(output.quote(), "; its last lines:\n    | else\n    | one line");
+    }
+
+    #[test]
+    fn secrets_are_masked_before_they_are_kept_matched_or_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = EnvVar { name: "A".into(), value: "s3cret!".into(), secret: true };
+        let (path, mask) = (dir.path().join("log"), Mask::of(&[secret]));
+        let pattern = Some(Regex::new("key (.*)!").unwrap());
+        let budget = Budget::default();
+        let output = Output::create(&path, &budget, pattern, mask, &Clock::start()).unwrap();
+        output.write(Channel::Out, b"key s3c");
+        output.write(Channel::Err, b"other\n");
+        output.write(Channel::Out, b"ret!\nkey s3");
+        assert_eq!(output.matched(), None);
+        assert_eq!(output.quote(), "; its last lines:\n    | other\n    | key ***\n    | key s3");
+        output.finish().unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "key other\n***\nkey s3");
     }
 }

@@ -4,7 +4,7 @@ use procfs::ProcError;
 use procfs::process::Process;
 
 use crate::event::{Others, ProcessRss, TaskIo};
-use crate::units::Bytes;
+use crate::units::{Bytes, is_harmful};
 
 /// Processes that are looked at one by one; the rest of a fork bomb is only counted.
 const PROCESSES_MAX: usize = 512;
@@ -26,6 +26,13 @@ pub(super) struct Walk {
     /// The largest first.
     pub(super) largest: Vec<ProcessRss>,
     pub(super) others: Others,
+    /// Whether all that were looked at are stopped, by a signal or a debugger.
+    pub(super) stopped: bool,
+}
+
+/// Whether these are more than are looked at.
+pub(super) const fn are_many(pids: &[i32]) -> bool {
+    pids.len() > PROCESSES_MAX
 }
 
 /// The ids in a `cgroup.procs`.
@@ -38,13 +45,14 @@ pub(super) fn pids(text: &[u8]) -> Vec<i32> {
 pub(super) fn walk(pids: &[i32]) -> Walk {
     let mut walk = Walk { open_files: Some(0), io: Some(TaskIo::default()), ..Walk::default() };
     let page = procfs::page_size();
-    let mut rows = Vec::new();
+    let (mut rows, mut stopped) = (Vec::new(), 0);
     for pid in pids.iter().take(PROCESSES_MAX) {
         let Ok(process) = Process::new(*pid) else { continue };
         let Ok(stat) = process.stat() else { continue };
         let threads = u32::try_from(stat.num_threads).unwrap_or(0);
         walk.threads = walk.threads.saturating_add(threads);
         let rss = Bytes::new(stat.rss.saturating_mul(page));
+        stopped += usize::from(matches!(stat.state, 'T' | 't'));
         rows.push(ProcessRss { pid: *pid, name: name(&stat.comm), rss });
         match process.fd_count() {
             Ok(count) => {
@@ -65,7 +73,8 @@ pub(super) fn walk(pids: &[i32]) -> Walk {
             Err(_) => walk.io = None,
         }
     }
-    if pids.len() > PROCESSES_MAX {
+    walk.stopped = stopped > 0 && stopped == rows.len();
+    if are_many(pids) {
         // What the rest has read and opened is not known.
         (walk.open_files, walk.io) = (None, None);
     }
@@ -96,8 +105,7 @@ fn split(mut rows: Vec<ProcessRss>) -> (Vec<ProcessRss>, Others) {
 
 /// A process may call itself anything: what controls a terminal or turns text around is left out.
 fn name(raw: &str) -> String {
-    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
-    raw.chars().filter(|c| !c.is_control() && !hidden(*c)).take(NAME_MAX).collect()
+    raw.chars().filter(|c| !is_harmful(*c)).take(NAME_MAX).collect()
 }
 
 #[cfg(test)]

@@ -4,19 +4,32 @@
 //! what was preloaded: names of mapped objects, symbols of the program, and in a stripped one the
 //! texts that an allocator carries. Where nothing tells, the answer is `unknown`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ReadCache};
+use object::elf::FileHeader64;
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{Endianness, ReadCache, ReadRef};
 use regex::bytes::RegexSet;
 
 use crate::event::{LifeId, ProgramFacts};
+use crate::units::is_harmful;
 
 /// The largest section of a program that is searched, and the longest list of mappings.
 const SECTION_MAX: u64 = 64 * 1024 * 1024;
 const LIST_MAX: u64 = 4 * 1024 * 1024;
+
+/// The most files that are looked at among those that a process has mapped.
+const MAPPED_MAX: usize = 4096;
+
+/// How much of a section is in memory at once, and by how much two pieces overlap: more than the
+/// longest mark.
+const PIECE: u64 = 1024 * 1024;
+const OVERLAP: u64 = 64;
 
 /// What a process shows of itself.
 #[derive(Debug, Default)]
@@ -99,12 +112,12 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 
 /// The file names in a `/proc/<pid>/maps`: what follows the last slash of a line.
 fn mapped_files(maps: &[u8]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+    let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
     for line in maps.split(|byte| *byte == b'\n') {
         let Some(at) = line.iter().rposition(|byte| *byte == b'/') else { continue };
-        let name = String::from_utf8_lossy(&line[at + 1..]);
-        if names.last().is_none_or(|last| *last != name) && !names.iter().any(|old| *old == name) {
-            names.push(name.into_owned());
+        let name = &line[at + 1..];
+        if names.len() < MAPPED_MAX && seen.insert(name) {
+            names.push(String::from_utf8_lossy(name).into_owned());
         }
     }
     names
@@ -121,35 +134,83 @@ fn preload(environment: &[u8]) -> Option<String> {
 
 /// The marks in an executable; none where it is no 64-bit ELF binary.
 fn marks_in(path: &Path) -> Option<Vec<&'static Mark>> {
-    let cache = ReadCache::new(File::open(path).ok()?);
-    let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
-    let part = |name: &str| {
-        let section = elf.section_by_name(name).filter(|section| section.size() <= SECTION_MAX);
-        section.and_then(|section| section.data().ok()).unwrap_or_default()
+    let file = File::open(path).ok()?;
+    let cache = ReadCache::new(file.try_clone().ok()?);
+    let header = FileHeader64::<Endianness>::parse(Bounded(&cache)).ok()?;
+    let endian = header.endian().ok()?;
+    let sections = header.sections(endian, Bounded(&cache)).ok()?;
+    let section = |name: &str| sections.section_by_name(endian, name.as_bytes());
+    let pieces = |name: &str| {
+        let range = section(name).and_then(|(_, section)| section.file_range(endian));
+        let (at, size) = range.filter(|(_, size)| *size <= SECTION_MAX).unwrap_or_default();
+        Pieces { file: &file, at, end: at.saturating_add(size) }
     };
-    let in_names = found(Where::Symbol, &[part(".strtab"), part(".dynstr")]);
+    let in_names = found(Where::Symbol, pieces(".strtab").chain(pieces(".dynstr")));
     // A program may speak of an allocator that it does not have (this one does): where it has kept
     // its symbols, they alone count.
-    let is_stripped = elf.section_by_name(".symtab").is_none();
-    let in_texts = if is_stripped { found(Where::Text, &[part(".rodata")]) } else { Vec::new() };
+    let is_stripped = section(".symtab").is_none();
+    let in_texts =
+        if is_stripped { found(Where::Text, pieces(".rodata")) } else { BTreeSet::new() };
     let is_there = |mark: &&Mark| match mark.place {
-        Where::Section => elf.section_by_name(mark.name).is_some(),
+        Where::Section => section(mark.name).is_some(),
         Where::Symbol => in_names.contains(&mark.name),
         Where::Text => in_texts.contains(&mark.name),
     };
     Some(MARKS.iter().filter(is_there).collect())
 }
 
+/// Reads of a file that are never large: what an executable says of its own size is not believed.
+#[derive(Clone, Copy)]
+struct Bounded<'a>(&'a ReadCache<File>);
+
+impl<'a> ReadRef<'a> for Bounded<'a> {
+    fn len(self) -> Result<u64, ()> {
+        self.0.len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        if size > PIECE { Err(()) } else { self.0.read_bytes_at(offset, size) }
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        self.0.read_bytes_at_until(range, delimiter)
+    }
+}
+
+/// A stretch of a file, in pieces that overlap.
+struct Pieces<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let length = self.end.saturating_sub(self.at).min(PIECE);
+        let mut piece = vec![0; usize::try_from(length).ok()?];
+        // A section of no bytes, or one that the file does not hold.
+        let read = self.file.read_at(&mut piece, self.at).ok().filter(|read| *read > 0)?;
+        piece.truncate(read);
+        let is_last = self.at + read as u64 >= self.end;
+        self.at =
+            if is_last { self.end } else { self.at + read as u64 - OVERLAP.min(read as u64 - 1) };
+        Some(piece)
+    }
+}
+
 /// The names of the marks of one kind that are in these parts, each of which is passed once. A
 /// symbol's name stands between two zero bytes.
-fn found(place: Where, parts: &[&[u8]]) -> Vec<&'static str> {
+fn found(place: Where, parts: impl IntoIterator<Item: AsRef<[u8]>>) -> BTreeSet<&'static str> {
     let marks: Vec<_> = MARKS.iter().filter(|mark| mark.place == place).collect();
     let patterns = marks.iter().map(|mark| {
         let name = regex::escape(mark.name);
         if place == Where::Symbol { format!("\\x00{name}\\x00") } else { name }
     });
     let set = RegexSet::new(patterns).expect("escaped names are patterns");
-    let hits = parts.iter().flat_map(|part| set.matches(part));
+    let hits = |part: &[u8]| set.matches(part).into_iter().collect::<Vec<_>>();
+    let hits = parts.into_iter().flat_map(|part| hits(part.as_ref()));
     hits.map(|index| marks[index].name).collect()
 }
 
@@ -205,7 +266,7 @@ fn words(mark: &Mark) -> String {
 }
 
 fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(80).collect()
+    name.chars().filter(|c| !is_harmful(*c)).take(80).collect()
 }
 
 #[cfg(test)]
@@ -254,9 +315,28 @@ mod tests {
     #[test]
     fn a_symbol_is_found_as_a_whole_name_only() {
         let names = b"\0main\0my_mi_malloc\0mi_malloc_x\0je_malloc\0mallctl\0";
-        assert_eq!(found(Where::Symbol, &[names]), ["je_malloc", "mallctl"]);
-        assert_eq!(found(Where::Symbol, &[b"", b"\0mi_malloc\0"]), ["mi_malloc"]);
-        assert_eq!(found(Where::Text, &[b"x<jemalloc>: y"]), ["<jemalloc>: "]);
+        let told = |place, parts: &[&[u8]]| found(place, parts).into_iter().collect::<Vec<_>>();
+        assert_eq!(told(Where::Symbol, &[names]), ["je_malloc", "mallctl"]);
+        assert_eq!(told(Where::Symbol, &[b"", b"\0mi_malloc\0"]), ["mi_malloc"]);
+        assert_eq!(told(Where::Text, &[b"x<jemalloc>: y"]), ["<jemalloc>: "]);
+    }
+
+    #[test]
+    fn a_mark_is_found_wherever_two_pieces_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("section");
+        let mark = b"\0mi_malloc\0";
+        let longest = MARKS.iter().map(|mark| mark.name.len()).max().unwrap() as u64;
+        assert!(longest + 2 < OVERLAP);
+        for before in (PIECE - 70..PIECE + 5).step_by(7) {
+            let mut bytes = vec![b'x'; usize::try_from(before).unwrap()];
+            bytes.extend(mark);
+            bytes.extend([b'x'; 100]);
+            fs::write(&path, &bytes).unwrap();
+            let file = File::open(&path).unwrap();
+            let pieces = Pieces { file: &file, at: 0, end: bytes.len() as u64 };
+            assert_eq!(found(Where::Symbol, pieces).len(), 1, "{before}");
+        }
     }
 
     #[test]

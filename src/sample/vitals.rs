@@ -175,8 +175,21 @@ impl Probe {
         self.memory(&mut vitals);
         self.pressure(&mut vitals);
         vitals.block = self.block();
+        vitals.halted = walk.stopped || self.is_frozen();
         self.processes(&mut vitals, walk);
+        if processes::are_many(&pids) {
+            let tasks = self.files.find("pids.current", parse::number).unwrap_or(0);
+            vitals.threads = vitals.threads.max(u32::try_from(tasks).unwrap_or(u32::MAX));
+        }
         Some(vitals)
+    }
+
+    /// Whether the cgroup, or one above it, is frozen.
+    fn is_frozen(&mut self) -> bool {
+        let files = &mut self.files;
+        let v1 = files.find("freezer.state", |text| Some(text.starts_with(b"FROZEN")));
+        let mut v2 = || files.find("cgroup.events", |text| parse::key(text, b"frozen"));
+        v1.unwrap_or_else(|| v2() == Some(1))
     }
 
     fn processes(&mut self, vitals: &mut Vitals, walk: Walk) {

@@ -53,6 +53,11 @@ impl Error {
             Self::BrokeDown { .. } => {
                 Some("this is a fault of Highwater itself: please report it".to_owned())
             }
+            Self::Helper(helper::Error::Gone { .. }) => Some(
+                "did Docker's engine restart, or somebody remove the container? `docker events` \
+                 tells"
+                    .to_owned(),
+            ),
             Self::Sample(_) | Self::Helper(_) => None,
         }
     }

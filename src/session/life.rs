@@ -244,7 +244,11 @@ impl Session {
         self.take(Event { at, what: What::Ended { life: id, exit, lifetime_peak } }).await?;
         sampled?;
         stopped?;
-        removed?;
+        if let Err(error) = removed {
+            // What was measured is whole; clearing away is tried again at the run's end.
+            let why = runtime::explain(&error);
+            self.note(format!("what ran could not be cleared away at once: {why}")).await?;
+        }
         Ok(())
     }
 

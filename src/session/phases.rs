@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::way::Driving;
 use super::{Error, Life, Opened, Session, Waited};
 use crate::clock::Moment;
-use crate::event::{Event, Finish, LifeId, LifeRole, What};
+use crate::event::{Event, Finish, LifeRole, What};
 use crate::plan::OnOom;
 use crate::runtime;
 
@@ -26,6 +26,8 @@ enum Early {
     Stopped,
     Failed(String),
     Aborted(String),
+    /// The target ended by the hand of others.
+    Taken(String),
 }
 
 impl Session {
@@ -65,6 +67,7 @@ impl Session {
             Some(Early::Stopped) => Finish::Interrupted,
             Some(Early::Failed(text)) => Finish::TargetFailed { text },
             Some(Early::Aborted(rule)) => Finish::Aborted { rule },
+            Some(Early::Taken(text)) => Finish::Failed { text },
         })
     }
 
@@ -72,6 +75,9 @@ impl Session {
     async fn drive(&mut self, life: &mut Option<Life>) -> Result<Option<Early>, Error> {
         let plan = self.plan.clone();
         let Some(first) = life.as_ref() else { return Ok(Some(Early::Ended)) };
+        if first.target.is_lost() {
+            return self.why_ended(first).await.map(Some);
+        }
         let (way, clock, events) = (self.way.clone(), self.clock.clone(), self.sender.clone());
         let driving = Driving::begin(&way, &plan, &first.target, &clock, &events);
         let driving = match self.during(driving).await? {
@@ -118,7 +124,7 @@ impl Session {
     ) -> Result<Option<Early>, Error> {
         loop {
             let Some(present) = life.as_ref() else { return Ok(Some(Early::Ended)) };
-            let early = self.wait_for_phase(present.id, driving, index, ends).await?;
+            let early = self.wait_for_phase(present, driving, index, ends).await?;
             if !matches!(early, Some(Early::Killed)) || self.plan.on_oom == OnOom::Stop {
                 return Ok(early);
             }
@@ -169,11 +175,12 @@ impl Session {
     /// Waits for the end of a phase: its time, or its last iteration.
     async fn wait_for_phase(
         &mut self,
-        id: LifeId,
+        life: &Life,
         driving: &Driving,
         index: u16,
         ends: Moment,
     ) -> Result<Option<Early>, Error> {
+        let id = life.id;
         let counted = self.plan.phases[usize::from(index)].is_counted();
         let time = tokio::time::sleep(ends.since(self.clock.now()));
         let wait = async {
@@ -195,9 +202,17 @@ impl Session {
                 if let Some(rule) = self.seen.broken_rule() {
                     return Ok(Some(Early::Aborted(rule.to_owned())));
                 }
-                self.aftermath(id).await?;
-                Ok(Some(if self.seen.is_killed(id) { Early::Killed } else { Early::Ended }))
+                self.why_ended(life).await.map(Some)
             }
         }
+    }
+
+    /// Why a life ended that was not asked to.
+    async fn why_ended(&mut self, life: &Life) -> Result<Early, Error> {
+        self.aftermath(life.id).await?;
+        if self.seen.is_killed(life.id) {
+            return Ok(Early::Killed);
+        }
+        Ok(life.target.blame().map_or(Early::Ended, Early::Taken))
     }
 }

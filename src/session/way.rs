@@ -329,11 +329,12 @@ impl Driving {
     /// Sends what comes from now on to another life of the target, whose port is `port`.
     pub(super) async fn redirect(&self, target: &Target, port: u16) -> Result<(), Error> {
         match (self, target.pid()) {
+            // It is gone again already, which its end will tell.
+            _ if target.is_lost() => {}
             (Self::Here(engine), _) => engine.set_endpoint(endpoint(target, port))?,
             (Self::There(helper), Some(pid)) => {
                 helper.redirect(pid, target.address().port()).await?;
             }
-            // It is gone again already, which its end will tell.
             (Self::There(_), None) => {}
         }
         Ok(())

@@ -1,31 +1,26 @@
 //! One container: created, started, watched, stopped, removed.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bollard::container::LogOutput;
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, PortBinding,
-};
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptionsBuilder,
-    KillContainerOptions, LogsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptionsBuilder, KillContainerOptions, StopContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::super::oom_notice::OomNotice;
-use super::super::output::Output;
 use super::super::{Built, Error, Program, Target, TargetKind, Watched};
-use super::{Docker, Engine, Reach, labels_of, network_of, pid_of};
-use crate::cgroup::{Hierarchies, Nest, Place};
-use crate::clock::Clock;
-use crate::event::{Event, Evidence, Exit, GeneratorPath, LifeId, OomKill, What};
-use crate::plan::{KUBELET_PERIOD_US, KubernetesPlan, TargetPlan};
+use super::watcher::{Blame, LAST_WORDS, Subject, Watcher};
+use super::{Docker, Reach, network_of, pid_of};
+use crate::cgroup::{Hierarchies, Nest, Place, thaw};
+use crate::event::{Event, GeneratorPath, What};
+use crate::plan::TargetPlan;
 use crate::units::{Bytes, Limit};
 
 /// The least memory limit that Docker accepts.
@@ -33,9 +28,6 @@ const LEAST_MEMORY: Bytes = Bytes::from_mib(6);
 
 /// Events of one target that may wait.
 const EVENTS: usize = 64;
-
-/// How long news of a container that has ended is waited for.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A container that was not started yet.
 #[derive(Debug)]
@@ -51,7 +43,11 @@ pub(in super::super) struct Created {
 pub(in super::super) struct Running {
     created: Created,
     watcher: JoinHandle<()>,
-    _oom_events: AbortOnDrop,
+    blame: Blame,
+    /// The directories of its own cgroup, where they are ours to write to.
+    dirs: Vec<PathBuf>,
+    over: Arc<AtomicBool>,
+    _news: AbortOnDrop,
     _notice: Option<OomNotice>,
 }
 
@@ -70,7 +66,14 @@ impl Running {
         &self.created.id
     }
 
+    /// Why it ended, where it did not end by itself.
+    pub(in super::super) fn blame(&self) -> Option<String> {
+        self.blame.get().cloned()
+    }
+
     pub(in super::super) fn into_created(self) -> Created {
+        // Whoever follows its output has no reason to look for more.
+        self.over.store(true, Ordering::Release);
         self.created
     }
 }
@@ -123,74 +126,6 @@ impl Docker {
         }
     }
 
-    fn body(
-        &self,
-        image: &str,
-        target: &TargetPlan,
-        limit: Limit,
-        nest: Option<&Nest>,
-    ) -> ContainerCreateBody {
-        let port = format!("{}/tcp", target.port);
-        let within = i64::try_from(target.stop.within.as_secs().max(1)).unwrap_or(i64::MAX);
-        ContainerCreateBody {
-            image: Some(image.to_owned()),
-            cmd: (!target.args.is_empty()).then(|| target.args.clone()),
-            env: Some(target.env.iter().map(|v| format!("{}={}", v.name, v.value)).collect()),
-            user: target.user.clone(),
-            labels: Some(labels_of(&self.run_id)),
-            stop_signal: Some(target.stop.signal.clone()),
-            stop_timeout: Some(within),
-            exposed_ports: (!self.is_inside()).then(|| vec![port.clone()]),
-            host_config: Some(self.host_config(target, limit, nest, port)),
-            ..ContainerCreateBody::default()
-        }
-    }
-
-    fn host_config(
-        &self,
-        target: &TargetPlan,
-        limit: Limit,
-        nest: Option<&Nest>,
-        port: String,
-    ) -> HostConfig {
-        let memory = limit.bytes().map(|bytes| i64::try_from(bytes.get()).unwrap_or(i64::MAX));
-        #[expect(clippy::cast_possible_truncation, reason = "a scenario's cpus are below 10^6")]
-        let nano_cpus = target.limits.cpus.map(|cpus| (cpus * 1e9).round() as i64);
-        // Docker takes either its own measure or the kernel's.
-        let kubelet_cpus = target.limits.cpus.filter(|_| target.limits.kubernetes.is_some());
-        let binds =
-            target.files.iter().map(|(from, to)| format!("{}:{}:ro", from.display(), to.display()));
-        let tmpfs = target.tmpfs.iter().map(|dir| (dir.display().to_string(), String::new()));
-        let loopback = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: None };
-        let log = HashMap::from([
-            ("max-size".to_owned(), "8m".to_owned()),
-            ("max-file".to_owned(), "2".to_owned()),
-        ]);
-        HostConfig {
-            memory,
-            // Equal to the memory limit: no swap.
-            memory_swap: memory,
-            nano_cpus: nano_cpus.filter(|_| kubelet_cpus.is_none()),
-            cpu_period: kubelet_cpus.map(|_| i64::from(KUBELET_PERIOD_US)),
-            cpu_quota: kubelet_cpus.map(KubernetesPlan::quota_us),
-            cpu_shares: kubelet_cpus.map(KubernetesPlan::shares),
-            pids_limit: target.limits.pids.map(i64::from),
-            cgroup_parent: nest.map(|nest| nest.inner.clone()),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            cap_drop: Some(vec!["ALL".to_owned()]),
-            binds: Some(binds.collect()),
-            tmpfs: Some(tmpfs.collect()),
-            extra_hosts: Some(target.extra_hosts.clone()),
-            port_bindings: (!self.is_inside())
-                .then(|| HashMap::from([(port, Some(vec![loopback]))])),
-            log_config: Some(HostConfigLogConfig {
-                typ: Some("json-file".to_owned()),
-                config: Some(log),
-            }),
-            ..HostConfig::default()
-        }
-    }
-
     /// Starts the container and everything that watches it.
     pub(in super::super) async fn start(
         &self,
@@ -198,36 +133,35 @@ impl Docker {
         watched: Watched,
     ) -> Result<Target, Error> {
         let (events, receiver) = channel(EVENTS);
-        let oom_events = self.watch_oom_events(&created.id, &watched, events.clone());
+        let subject = Subject {
+            engine: self.engine.clone(),
+            id: created.id.clone(),
+            life: watched.life,
+            clock: watched.clock.clone(),
+            events: events.clone(),
+            blame: Blame::default(),
+            over: Arc::default(),
+        };
+        let news = AbortOnDrop(tokio::spawn(subject.clone().follow_news()));
         let started = self.engine.api.start_container(&created.id, None).await;
         let at = watched.clock.now();
         if let Err(source) = started {
             let id = created.id.clone();
             self.remove(created).await?;
-            return Err(Error::docker(format!("start the container `{id}`"))(source));
+            return Err(Error::not_started(&id, source));
         }
         let life = watched.life;
         let _ = events.try_send(Event { at, what: What::Started { life } });
         let notice = self.listen_for_oom(&watched, &events);
         let inspected = self.inspect(&created.id).await?;
         let pid = pid_of(&inspected);
-        let direct = matches!(self.reach, Reach::Direct { .. });
+        let direct = self.is_direct();
         let netns = pid.filter(|_| direct).and_then(network_of);
         let cgroup_dirs = self.dirs_of(pid);
         let (ended, has_ended) = watch::channel(None);
-        let watcher = Watcher {
-            engine: self.engine.clone(),
-            id: created.id.clone(),
-            life,
-            clock: watched.clock.clone(),
-            events,
-            ended,
-        };
-        let logs = tokio::spawn(follow_logs(
-            self.engine.clone(),
-            created.id.clone(),
-            watched.output.clone(),
-        ));
+        let (blame, over) = (subject.blame.clone(), subject.over.clone());
+        let logs = tokio::spawn(subject.clone().follow_logs(watched.output.clone()));
+        let watcher = Watcher { subject, pid, seen_here: direct, ended };
         let watcher = tokio::spawn(watcher.run(logs));
         let address = Self::address_of(&created, &inspected, self.is_inside());
         Ok(Target {
@@ -235,15 +169,19 @@ impl Docker {
             address,
             path: if self.is_inside() { GeneratorPath::Netns } else { GeneratorPath::Published },
             pid,
+            lost: self.is_inside() && if direct { netns.is_none() } else { pid.is_none() },
             netns,
-            cgroup_dirs,
+            cgroup_dirs: cgroup_dirs.clone(),
             events: Some(receiver),
             ended: has_ended,
             output: watched.output,
             inner: TargetKind::Docker(Running {
                 created,
                 watcher,
-                _oom_events: oom_events,
+                blame,
+                dirs: if direct { cgroup_dirs } else { Vec::new() },
+                over,
+                _news: news,
                 _notice: notice,
             }),
         })
@@ -286,27 +224,21 @@ impl Docker {
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
-    /// Docker's own `oom` events: they tell of killed children while the container lives on.
-    fn watch_oom_events(&self, id: &str, watched: &Watched, events: Sender<Event>) -> AbortOnDrop {
-        let filters = HashMap::from([("container", vec![id]), ("event", vec!["oom"])]);
-        let options = EventsOptionsBuilder::new().filters(&filters).build();
-        let (api, life, clock) = (self.engine.api.clone(), watched.life, watched.clock.clone());
-        AbortOnDrop(tokio::spawn(async move {
-            let mut stream = std::pin::pin!(api.events(Some(options)));
-            while let Some(Ok(_)) = stream.next().await {
-                tell_of_kill(&events, life, &clock).await;
-            }
-        }))
-    }
-
     /// Asks the container to stop as its plan says; Docker kills it when its time is up.
     pub(in super::super) async fn stop(&self, running: &mut Running) -> Result<(), Error> {
         let id = &running.created.id;
+        // What stands still can't end, whoever stopped it.
+        let inspected = self.inspect(id).await.ok().and_then(|inspected| inspected.state);
+        if inspected.is_some_and(|state| state.paused == Some(true)) {
+            let _ = self.engine.api.unpause_container(id).await;
+        } else {
+            thaw(&running.dirs);
+        }
         let within = i32::try_from(running.created.stop_within.as_secs().max(1));
         let options = StopContainerOptionsBuilder::new().t(within.unwrap_or(i32::MAX)).build();
         let stopped = self.engine.api.stop_container(id, Some(options)).await;
         if stopped.is_err() {
-            // A frozen or half-dead container: what remains is to kill it.
+            // What remains is to kill it.
             let _ = self.engine.api.kill_container(id, None::<KillContainerOptions>).await;
         }
         let _ = tokio::time::timeout(LAST_WORDS, &mut running.watcher).await;
@@ -315,7 +247,7 @@ impl Docker {
 
     /// Removes the container and its cgroups. Gives the peak that the outer one kept.
     pub(in super::super) async fn remove(&self, created: Created) -> Result<Option<Bytes>, Error> {
-        self.engine.remove_container(&created.id).await?;
+        self.engine.remove_patiently(&created.id).await?;
         let (Some(tree), Some(nest)) = (self.tree().cloned(), created.nest) else {
             return Ok(None);
         };
@@ -325,68 +257,5 @@ impl Docker {
         };
         let done = tokio::task::spawn_blocking(work).await;
         Ok(done.expect("removing groups does not panic")?)
-    }
-}
-
-/// Waits for a container's end and tells of it.
-struct Watcher {
-    engine: Engine,
-    id: String,
-    life: LifeId,
-    clock: Clock,
-    events: Sender<Event>,
-    ended: watch::Sender<Option<Exit>>,
-}
-
-impl Watcher {
-    async fn run(self, logs: JoinHandle<()>) {
-        let options = None::<WaitContainerOptions>;
-        let mut wait = std::pin::pin!(self.engine.api.wait_container(&self.id, options));
-        // Any exit code above 0 comes as an error; what counts is asked for below.
-        let _ = wait.next().await;
-        let at = self.clock.now();
-        let _ = tokio::time::timeout(LAST_WORDS, logs).await;
-        let state = self.engine.api.inspect_container(&self.id, None).await;
-        let state = state.ok().and_then(|inspected| inspected.state).unwrap_or_default();
-        if state.oom_killed == Some(true) {
-            tell_of_kill(&self.events, self.life, &self.clock).await;
-        }
-        let exit = Exit { code: state.exit_code, asked: false };
-        self.ended.send_replace(Some(exit));
-        let what = What::Ended { life: self.life, exit, lifetime_peak: None };
-        // An error means that nobody listens any more.
-        let _ = self.events.send(Event { at, what }).await;
-        self.tell_of_layer().await;
-    }
-
-    /// How much the container has written to its own layer. The engine walks through the files for
-    /// it, which a large layer makes too long to wait for.
-    async fn tell_of_layer(&self) {
-        let options = InspectContainerOptionsBuilder::new().size(true).build();
-        let inspected = self.engine.api.inspect_container(&self.id, Some(options));
-        let Ok(Ok(inspected)) = tokio::time::timeout(LAST_WORDS / 2, inspected).await else {
-            return;
-        };
-        if let Some(bytes) = inspected.size_rw.and_then(|bytes| u64::try_from(bytes).ok()) {
-            let what = What::Layer { life: self.life, bytes: Bytes::new(bytes) };
-            let _ = self.events.send(Event { at: self.clock.now(), what }).await;
-        }
-    }
-}
-
-async fn tell_of_kill(events: &Sender<Event>, life: LifeId, clock: &Clock) {
-    let kill = OomKill { life, evidence: Evidence::Docker, count: None };
-    let _ = events.send(Event { at: clock.now(), what: What::OomKill(kill) }).await;
-}
-
-async fn follow_logs(engine: Engine, id: String, output: Output) {
-    let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
-    let mut stream = std::pin::pin!(engine.api.logs(&id, Some(options)));
-    while let Some(Ok(piece)) = stream.next().await {
-        let (LogOutput::StdOut { message }
-        | LogOutput::StdErr { message }
-        | LogOutput::StdIn { message }
-        | LogOutput::Console { message }) = piece;
-        output.write(&message);
     }
 }

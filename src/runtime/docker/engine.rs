@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerSummary, ImageSummary};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -12,6 +13,11 @@ use bollard::query_parameters::{
 use super::super::Error;
 use super::super::leftovers::{Owner, is_run_id};
 use super::{LABEL, OWNER};
+
+/// How long an engine that is away is waited for where nothing can be done without it, and how
+/// often it is looked for.
+const ENGINE_BACK_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A Docker engine that answers.
 #[derive(Debug, Clone)]
@@ -163,12 +169,22 @@ impl Engine {
     pub(super) async fn remove_container(&self, id: &str) -> Result<(), Error> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.api.remove_container(id, Some(options)).await {
-            Err(bollard::errors::Error::DockerResponseServerError {
-                status_code: 404 | 409,
-                ..
-            })
-            | Ok(()) => Ok(()),
+            Err(ApiError::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => {
+                Ok(())
+            }
             Err(source) => Err(Error::docker(format!("remove the container `{id}`"))(source)),
+        }
+    }
+
+    /// Removes a container, and waits a while for an engine that is away.
+    pub(super) async fn remove_patiently(&self, id: &str) -> Result<(), Error> {
+        let mut tries = ENGINE_BACK_WITHIN.as_millis() / LOOK_EVERY.as_millis();
+        loop {
+            match self.remove_container(id).await {
+                Err(Error::EngineAway { .. }) if tries > 0 => tries -= 1,
+                done => return done,
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }

@@ -20,9 +20,9 @@ use tokio_util::io::StreamReader;
 use super::super::Error;
 use super::{Docker, Engine, LABEL, labels_of};
 
-/// What the helper needs beyond what Docker gives every container: to enter networks, to look at
-/// other containers' processes, to wake in time.
-const CAPABILITIES: [&str; 3] = ["SYS_ADMIN", "SYS_PTRACE", "SYS_NICE"];
+/// What the helper needs of root's rights, and all that it has: to enter networks, to look at other
+/// containers' processes and their files, to end those that a life left, to wake in time.
+const CAPABILITIES: [&str; 5] = ["SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE", "KILL", "SYS_NICE"];
 
 /// The name of the label that tells a run's helper from its targets.
 const ROLE: &str = "highwater.role";
@@ -154,7 +154,9 @@ fn body(image: &str, run_id: &str, role: &str, command: &[&str]) -> ContainerCre
         host_config: Some(HostConfig {
             auto_remove: Some(true),
             binds: Some(vec!["/sys/fs/cgroup:/sys/fs/cgroup:rw".to_owned()]),
+            cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(CAPABILITIES.map(str::to_owned).into()),
+            readonly_rootfs: Some(true),
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::HOST),
             network_mode: Some("none".to_owned()),
             pid_mode: Some("host".to_owned()),
