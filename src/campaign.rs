@@ -2,6 +2,8 @@
 //! replay of a suspect.
 
 mod confirm;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 pub mod size;
 pub mod startup;
 mod whole;

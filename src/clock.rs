@@ -106,6 +106,9 @@ pub struct Clock {
 enum Source {
     Monotonic,
     Hand(Arc<AtomicU64>),
+    /// The time of a tokio runtime, which tests may pause.
+    #[cfg(test)]
+    Tokio(tokio::time::Instant),
 }
 
 /// Moves a [`Clock::by_hand`].
@@ -143,12 +146,21 @@ impl Clock {
         (Self { anchor, source: Source::Hand(shared.clone()) }, Hand(shared))
     }
 
+    /// A clock that starts now and goes by the time of the tokio runtime around it.
+    #[cfg(test)]
+    pub(crate) fn of_tokio() -> Self {
+        let anchor = Anchor { monotonic_ns: 0, unix_ns: 1_795_395_600_000_000_000 };
+        Self { anchor, source: Source::Tokio(tokio::time::Instant::now()) }
+    }
+
     /// The time since the start.
     #[must_use]
     pub fn now(&self) -> Moment {
         match &self.source {
             Source::Monotonic => Moment(monotonic_ns().saturating_sub(self.anchor.monotonic_ns)),
             Source::Hand(time) => Moment(time.load(Ordering::SeqCst)),
+            #[cfg(test)]
+            Source::Tokio(start) => Moment(nanos(start.elapsed())),
         }
     }
 

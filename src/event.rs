@@ -9,6 +9,8 @@
 
 mod actions;
 mod answers;
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod facts;
 mod histogram;
 mod life;
@@ -27,7 +29,7 @@ use crate::units::Bytes;
 
 pub use actions::{ActionBegan, ActionEnded, ActionKind};
 pub use answers::{Answers, IterationWindow, Status, StatusWindow, UserWindow};
-pub use facts::{HostFacts, ProgramFacts, ReleaseBuild, RunFacts, temporary_prefix};
+pub use facts::{HarnessReport, HostFacts, ProgramFacts, ReleaseBuild, RunFacts, temporary_prefix};
 pub use histogram::{Histogram, HistogramError};
 pub use life::{Evidence, Exit, LifeId, LifeRole, LifeStart, OomKill, TrialsDone, TrialsEnd};
 pub use memory::{
@@ -169,6 +171,8 @@ pub enum What {
     ActionBegan(ActionBegan),
     /// It is done.
     ActionEnded(ActionEnded),
+    /// What the harness's own process has used; told as the run ends.
+    Harness(HarnessReport),
 }
 
 impl What {

@@ -14,6 +14,8 @@
 
 mod client;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod protocol;
 mod serve;
 

@@ -51,6 +51,9 @@
 //! | [`export`] | a recording's data as tables: CSV, Parquet, line protocol |
 //! | [`cli`] | one file a verb, exit codes, errors with help |
 //!
+//! Two more are no part of the program: `fuzz` (with the feature `fuzzing`) is what the targets in
+//! `fuzz/` call, and `simulation` (in tests) runs whole sessions from seeds, on a clock of its own.
+//!
 //! `runtime`, `sample` and `load` never name each other: what one needs of another passes through
 //! `session`. `tests/layering.rs` holds who may name whom, and fails on a breach.
 //!
@@ -74,6 +77,9 @@ pub mod clock;
 pub mod draft;
 pub mod event;
 pub mod export;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod helper;
 pub mod judge;
 pub mod live;
@@ -87,5 +93,7 @@ pub mod runtime;
 pub mod sample;
 pub mod scenario;
 pub mod session;
+#[cfg(test)]
+mod simulation;
 pub mod tripwire;
 pub mod units;

@@ -29,6 +29,9 @@ mod drive;
 mod error;
 mod exchange;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
+mod handing;
 mod incoming;
 mod iterations;
 mod kept;
@@ -38,6 +41,8 @@ mod payload;
 mod pool;
 mod reply;
 mod run;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod session;
 mod socket;
 mod statuses;
@@ -63,14 +68,14 @@ use crate::event::{Event, GeneratorPath, GeneratorReport};
 use crate::load::collect::Collector;
 use crate::load::users::Quota;
 use crate::load::worker::{Command, Setup};
-use crate::plan::{LoadModel, PhasePlan, Plan, TrafficPlan};
+use crate::plan::{Budget, LoadModel, PhasePlan, Plan, TrafficPlan};
 
 pub use descriptors::allow_connections;
 pub use error::{Error, SETUP};
 pub use step::MakeError;
 
 /// Handovers that may wait for the collector, for each worker.
-const HANDOVERS: usize = 64;
+const HANDOVERS: usize = Budget::HANDOVERS;
 
 /// What is to be driven.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -181,14 +186,14 @@ impl Engine {
             origin,
             window: job.window,
             path: endpoint.path,
-            handovers: collected,
             emptied,
-            events,
+            // Where nobody listens any more, it is lost.
+            tell: Box::new(move |event| drop(events.blocking_send(event))),
         };
         let (done, report) = oneshot::channel();
         threads.push(spawn("load-collect".to_owned(), move || {
             // Dropped engines don't listen.
-            let _ = done.send(collector.run());
+            let _ = done.send(collector.run(&collected));
         })?);
         Ok(Self { clock, workers: commands, threads, spent: spent_seen, report })
     }

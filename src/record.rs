@@ -16,6 +16,8 @@
 mod checkpoint;
 mod directory;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod opening;
 mod packing;
 mod reader;

@@ -13,6 +13,8 @@ mod build;
 mod docker;
 mod elf;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod hand;
 mod host;
 mod image;
@@ -22,6 +24,8 @@ mod native;
 mod oom_notice;
 mod output;
 mod ready;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod spawn;
 
 use std::net::SocketAddr;
@@ -106,6 +110,8 @@ pub struct Runtime {
 enum Kind {
     Docker(Box<docker::Docker>),
     Native(native::Native),
+    #[cfg(test)]
+    Scripted(scripted::Scripted),
 }
 
 /// A target that was built and can be started again and again.
@@ -172,6 +178,8 @@ pub struct Prepared {
 enum PreparedKind {
     Docker(docker::Created),
     Native(native::Ready),
+    #[cfg(test)]
+    Scripted(scripted::Ready),
 }
 
 /// A target that was started.
@@ -195,6 +203,8 @@ pub struct Target {
 enum TargetKind {
     Docker(docker::Running),
     Native(native::Running),
+    #[cfg(test)]
+    Scripted(scripted::Running),
 }
 
 impl Target {
@@ -235,6 +245,8 @@ impl Target {
         match &self.inner {
             TargetKind::Docker(running) => running.blame(),
             TargetKind::Native(_) => None,
+            #[cfg(test)]
+            TargetKind::Scripted(_) => None,
         }
     }
 
@@ -293,6 +305,8 @@ impl Runtime {
         match self.kind {
             Kind::Docker(_) => "docker",
             Kind::Native(_) => "native",
+            #[cfg(test)]
+            Kind::Scripted(_) => "native",
         }
     }
 
@@ -311,6 +325,8 @@ impl Runtime {
         match &self.kind {
             Kind::Docker(docker) => docker.note().reports_in(dir),
             Kind::Native(native) => native.note().reports_in(dir),
+            #[cfg(test)]
+            Kind::Scripted(_) => Ok(()),
         }
     }
 
@@ -339,6 +355,8 @@ impl Runtime {
         match &self.kind {
             Kind::Docker(docker) => docker.hierarchies(),
             Kind::Native(native) => Some(native.hierarchies()),
+            #[cfg(test)]
+            Kind::Scripted(_) => None,
         }
     }
 
@@ -348,6 +366,8 @@ impl Runtime {
             Kind::Docker(docker) if docker.is_direct() => docker.hierarchies(),
             Kind::Docker(_) => None,
             Kind::Native(native) => Some(native.hierarchies()),
+            #[cfg(test)]
+            Kind::Scripted(_) => None,
         }
     }
 
@@ -355,9 +375,11 @@ impl Runtime {
     #[must_use]
     pub fn best_via(&self) -> Via {
         match &self.kind {
-            Kind::Native(_) => Via::Direct,
             Kind::Docker(docker) if docker.is_in_reach() => Via::Direct,
             Kind::Docker(_) => Via::Helper,
+            Kind::Native(_) => Via::Direct,
+            #[cfg(test)]
+            Kind::Scripted(_) => Via::Direct,
         }
     }
 
@@ -368,6 +390,8 @@ impl Runtime {
             Kind::Docker(docker) if docker.is_readable() => Via::ReadOnly,
             Kind::Docker(_) => Via::DockerStats,
             Kind::Native(_) => Via::Direct,
+            #[cfg(test)]
+            Kind::Scripted(_) => Via::Direct,
         }
     }
 
@@ -379,6 +403,8 @@ impl Runtime {
         match &self.kind {
             Kind::Docker(docker) => docker.start_helper().await,
             Kind::Native(_) => Err(Error::NeedsDocker { what: "a helper container" }),
+            #[cfg(test)]
+            Kind::Scripted(_) => Err(Error::NeedsDocker { what: "a helper container" }),
         }
     }
 
@@ -396,6 +422,8 @@ impl Runtime {
         match &mut self.kind {
             Kind::Docker(docker) => docker.reach_directly(&mut self.notes),
             Kind::Native(_) => Ok(()),
+            #[cfg(test)]
+            Kind::Scripted(_) => Ok(()),
         }
     }
 
@@ -415,6 +443,8 @@ impl Runtime {
         match &mut self.kind {
             Kind::Docker(docker) => docker.reach_to_read(&mut self.notes),
             Kind::Native(_) => Ok(()),
+            #[cfg(test)]
+            Kind::Scripted(_) => Ok(()),
         }
     }
 
@@ -454,6 +484,8 @@ impl Runtime {
         let built = match &self.kind {
             Kind::Docker(docker) => docker.build(target, output_dir, say).await?,
             Kind::Native(native) => native.build(target, output_dir, say).await?,
+            #[cfg(test)]
+            Kind::Scripted(_) => Built::scripted(output_dir),
         };
         Ok(built)
     }
@@ -486,6 +518,10 @@ impl Runtime {
                 let (place, ready) = native.prepare(built, target, name, limit)?;
                 (place, PreparedKind::Native(ready))
             }
+            #[cfg(test)]
+            Kind::Scripted(scripted) => {
+                (Place::unknown(), PreparedKind::Scripted(scripted.prepare(life)))
+            }
         };
         Ok(Prepared { place, life, output, clock: clock.clone(), inner })
     }
@@ -502,6 +538,8 @@ impl Runtime {
             (Kind::Native(native), PreparedKind::Native(ready)) => {
                 native.discard(&ready).await.map(drop)
             }
+            #[cfg(test)]
+            (Kind::Scripted(_), PreparedKind::Scripted(_)) => Ok(()),
             _ => unreachable!("what one runtime prepared is not given to another"),
         }
     }
@@ -520,6 +558,8 @@ impl Runtime {
             (Kind::Native(native), PreparedKind::Native(ready)) => {
                 native.start(ready, watched).await
             }
+            #[cfg(test)]
+            (Kind::Scripted(_), PreparedKind::Scripted(ready)) => ready.start(watched).await,
             _ => unreachable!("what one runtime prepared is not given to another"),
         }
     }
@@ -591,6 +631,11 @@ impl Runtime {
                 running.stop(&mut target.ended).await;
                 Ok(())
             }
+            #[cfg(test)]
+            (Kind::Scripted(_), TargetKind::Scripted(running)) => {
+                running.stop(&mut target.ended).await;
+                Ok(())
+            }
             _ => unreachable!("a target is stopped by the runtime that started it"),
         }
     }
@@ -605,6 +650,8 @@ impl Runtime {
             (Kind::Native(_), TargetKind::Native(running)) => {
                 hand::HandKind::Native(running.hand(target.netns()))
             }
+            #[cfg(test)]
+            (Kind::Scripted(_), TargetKind::Scripted(_)) => hand::HandKind::Scripted,
             _ => unreachable!("a target is reached by the runtime that started it"),
         };
         Hand(kind)
@@ -622,6 +669,8 @@ impl Runtime {
                 docker.remove(running.into_created()).await
             }
             (Kind::Native(native), TargetKind::Native(running)) => native.remove(running).await,
+            #[cfg(test)]
+            (Kind::Scripted(_), TargetKind::Scripted(running)) => Ok(running.remove()),
             _ => unreachable!("a target is removed by the runtime that started it"),
         }?;
         output.finish()?;
@@ -636,6 +685,8 @@ impl Runtime {
         let found = match &self.kind {
             Kind::Docker(docker) => docker.clean_up().await,
             Kind::Native(_) => Ok(()),
+            #[cfg(test)]
+            Kind::Scripted(_) => Ok(()),
         };
         let removed = leftovers::forget(self.own_hierarchies(), &self.run_id).await;
         found.and(removed)

@@ -10,6 +10,8 @@
 
 mod exec;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod outbox;
 mod pace;
 mod processes;

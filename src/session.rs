@@ -16,7 +16,10 @@ mod error;
 mod gaps;
 mod life;
 mod load_run;
+mod own;
 mod phases;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod seen;
 mod stop;
 mod survey;
@@ -80,6 +83,7 @@ pub struct Session {
     way: Way,
     built: Built,
     clock: Clock,
+    own: own::OwnUse,
     recorder: Recorder,
     stop: StopSignal,
     breakdowns: Breakdowns,
@@ -125,6 +129,7 @@ impl Session {
             runtime: parts.runtime,
             way: parts.way,
             built: parts.built,
+            own: own::OwnUse::begin(&parts.clock),
             clock: parts.clock,
             recorder: parts.recorder,
             stop: parts.stop,
@@ -272,6 +277,7 @@ impl Session {
     /// When the recording can't be written.
     pub async fn finish(mut self, finish: Finish) -> Result<(), Error> {
         self.pump_what_is_there().await?;
+        self.take(self.own.event(&self.clock)).await?;
         self.record_now(What::Finished(finish)).await?;
         let recorder = self.recorder;
         Ok(tokio::task::spawn_blocking(move || recorder.finish())

@@ -46,6 +46,20 @@ const TABLE: &[(&str, &[&str])] = &[
     ("report", &["units", "clock", "event", "plan", "analysis", "metrics"]),
     ("export", &["units", "clock", "event", "plan", "record", "judge"]),
     (
+        "simulation",
+        &[
+            "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",
+            "helper", "record", "judge", "session", "analysis", "campaign", "report",
+        ],
+    ),
+    (
+        "fuzz",
+        &[
+            "units", "logs", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample",
+            "load", "helper", "record", "judge", "analysis", "campaign", "draft", "report",
+        ],
+    ),
+    (
         "cli",
         &[
             "units", "clock", "event", "scenario", "plan", "cgroup", "runtime", "sample", "load",

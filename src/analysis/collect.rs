@@ -18,15 +18,15 @@ use super::vitals::Whole;
 use super::{checklist, float, sizing, verdict};
 use crate::clock::{Anchor, Moment};
 use crate::event::{
-    Event, Evidence, Finish, GeneratorReport, LifeId, LifeRole, OomKill, ProgramFacts, RunFacts,
-    SamplerReport, SamplingStart, Vitals, What,
+    Event, Evidence, Finish, GeneratorReport, HarnessReport, LifeId, LifeRole, OomKill,
+    ProgramFacts, RunFacts, SamplerReport, SamplingStart, Vitals, What,
 };
 use crate::judge::{Placed, Places, Thresholds};
-use crate::plan::{Outline, Rule, WATCH_PHASE};
+use crate::plan::{Budget, Outline, Rule, WATCH_PHASE};
 use crate::units::{Bytes, Percent};
 
 /// Notes that are kept.
-const MOST_NOTES: usize = 100;
+const MOST_NOTES: usize = Budget::NOTES;
 
 /// Takes in events and makes the findings of them.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ pub(super) struct Collector {
     program: Option<ProgramFacts>,
     samplers: BTreeMap<LifeId, Sampler>,
     generator: Option<GeneratorReport>,
+    harness: Option<HarnessReport>,
     notes: Vec<String>,
     acting: Acting,
     finish: Option<Finish>,
@@ -142,6 +143,7 @@ impl Collector {
             program: None,
             samplers: BTreeMap::new(),
             generator: None,
+            harness: None,
             notes: Vec::new(),
             acting: Acting::default(),
             finish: None,
@@ -200,6 +202,7 @@ impl Collector {
                 sampler.report = Some(report.clone());
             }
             What::GeneratorDone(report) => self.generator = Some(*report),
+            What::Harness(report) => self.harness = Some(*report),
             What::Note { text } if self.notes.len() < MOST_NOTES => self.notes.push(text.clone()),
             What::ActionBegan(began) => self.acting.began(at, began),
             What::ActionEnded(ended) => self.acting.ended(at, ended),
@@ -263,6 +266,7 @@ impl Collector {
             self.trials.memory(placed);
             return;
         }
+        self.lives.memory(window);
         if let Some(hits) = window.limit_hits {
             let most = self.limit_hits.entry(window.life).or_default();
             *most = (*most).max(hits);
@@ -361,6 +365,7 @@ impl Collector {
             sizing: None,
             sampler: sampler_account(&self.samplers, &self.places),
             generator,
+            harness: self.harness,
             thresholds: self.thresholds.measured(),
             checklist: Vec::new(),
             notes: self.notes,

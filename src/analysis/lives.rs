@@ -59,12 +59,12 @@ impl Lives {
                     row.exit_code = exit.code.filter(|_| !exit.asked);
                 }
             }
-            What::Memory(window) => self.memory(window),
             _ => {}
         }
     }
 
-    fn memory(&mut self, window: &MemoryWindow) {
+    /// Takes in a window in which it was the target's own program that ran.
+    pub(super) fn memory(&mut self, window: &MemoryWindow) {
         if let Some(row) = self.0.get_mut(&window.life) {
             row.peak = row.peak.max(window.peak);
             row.unreclaimable_peak = row.unreclaimable_peak.max(window.unreclaimable_high.max);
@@ -74,5 +74,52 @@ impl Lives {
     /// The lives in order, each with its kills.
     pub(super) fn finish(self, kills: impl Fn(LifeId) -> u64) -> Vec<LifeFinding> {
         self.0.into_iter().map(|(id, row)| LifeFinding { oom_kills: kills(id), ..row }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthetic::{ANCHOR, Script, facts};
+    use crate::event::{Band, LifeStart};
+    use crate::units::Limit;
+
+    #[test]
+    fn what_the_runtime_took_before_the_program_ran_is_of_no_life() {
+        let life = LifeId(0);
+        let (zero, limit) = (Band::default(), Limit::Unlimited);
+        let window = |start: u64, mib: u64| {
+            What::Memory(MemoryWindow {
+                life,
+                start: Moment::from_millis(start),
+                ticks: 100,
+                missed: 0,
+                usage: zero,
+                peak: Bytes::from_mib(mib),
+                peak_at: Moment::from_millis(start + 50),
+                rss: zero,
+                cache: zero,
+                shmem: zero,
+                working_set: zero,
+                unreclaimable_low: zero,
+                unreclaimable_high: zero,
+                limit_hits: None,
+                oom_kills: None,
+                kernel: None,
+                held_mean: None,
+            })
+        };
+        let whats = [
+            What::Life(LifeStart { life, role: LifeRole::Main, limit }),
+            window(0, 9),
+            What::Exec { life, before_exec: Bytes::from_mib(9) },
+            window(100, 2),
+        ];
+        let at = |ms: u64| Moment::from_millis(ms * 100);
+        let events = (0..).zip(whats).map(|(n, what)| Event { at: at(n), what });
+        let script = Script::default();
+        let findings = crate::analysis::analyse(&script.outline(), &facts(), ANCHOR, events);
+        assert_eq!(findings.lives[0].peak, Bytes::from_mib(2));
+        assert_eq!(findings.memory.unwrap().peak, Bytes::from_mib(2));
     }
 }

@@ -6,8 +6,8 @@ use super::actions::Actions;
 use super::columns::Timeline;
 use crate::clock::{Anchor, Moment};
 use crate::event::{
-    ErrorKind, Evidence, Exit, GeneratorPath, IoSource, KernelBands, PeakMethod, ProgramFacts,
-    RunFacts, SchedulingClass, Status, WatchStart,
+    ErrorKind, Evidence, Exit, GeneratorPath, HarnessReport, IoSource, KernelBands, PeakMethod,
+    ProgramFacts, RunFacts, SchedulingClass, Status, WatchStart,
 };
 use crate::judge::Measured;
 use crate::plan::{CustomKind, StepOutline};
@@ -62,6 +62,8 @@ pub struct Findings {
     pub sampler: Option<SamplerAccount>,
     /// The load generator's account.
     pub generator: Option<GeneratorAccount>,
+    /// What the harness's own process has used; none where it did not come to tell.
+    pub harness: Option<HarnessReport>,
     /// What the threshold rules came to.
     pub thresholds: Vec<Measured>,
     /// The questions that a soak test has to answer.

@@ -114,15 +114,7 @@ impl Search {
     }
 
     fn tried(&self) -> Vec<Tried> {
-        let fates = fates(&self.runs);
-        let rows = self.runs.iter().zip(fates);
-        rows.map(|(run, (fate, _))| Tried {
-            limit: run.limit,
-            fate,
-            need: run.need,
-            spread: run.spread_percent.unwrap_or(0.0) / 100.0,
-        })
-        .collect()
+        tried(&self.runs)
     }
 
     /// The directory (within the search's) of the run that says most: under the recommended limit,
@@ -137,6 +129,26 @@ impl Search {
         let proof = proof.filter(|_| recommended.is_some());
         let found = proof.or_else(survived).or_else(|| rows().next());
         found.map(|(run, _)| run.directory.as_str())
+    }
+}
+
+fn tried(runs: &[SizeRun]) -> Vec<Tried> {
+    let rows = runs.iter().zip(fates(runs));
+    rows.map(|(run, (fate, _))| Tried {
+        limit: run.limit,
+        fate,
+        need: run.need,
+        spread: run.spread_percent.unwrap_or(0.0) / 100.0,
+    })
+    .collect()
+}
+
+/// Reads a search's text and goes on with it, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    if let Ok((header, runs)) = state::read(text) {
+        let tried = tried(&runs);
+        let _ = (search::next(&header.scope, &tried), search::conclude(&header.scope, &tried));
     }
 }
 

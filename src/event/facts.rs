@@ -91,3 +91,16 @@ pub struct ProgramFacts {
     /// How that was recognised.
     pub evidence: String,
 }
+
+/// What the harness's own process has used in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HarnessReport {
+    /// CPU time of all its threads since the run began, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Wall time over which that was used, in nanoseconds.
+    pub wall_ns: u64,
+    /// Its resident set now, in bytes.
+    pub rss: u64,
+    /// Its greatest resident set so far, in bytes.
+    pub rss_peak: u64,
+}

@@ -18,12 +18,13 @@ use super::protocol::{read_frame, write_frame};
 use crate::cgroup::{Extras, Nest};
 use crate::clock::{Anchor, Clock, Moment, monotonic_ns};
 use crate::event::{Event, GeneratorReport, LifeId};
+use crate::plan::Budget;
 use crate::runtime;
 use crate::sample::SamplerJob;
 use crate::units::Bytes;
 
 /// Orders that may wait for the connection.
-const QUEUE: usize = 64;
+const QUEUE: usize = Budget::HELPER_ORDERS;
 
 /// Round trips from which the offset between two clocks is estimated.
 const ROUND_TRIPS: usize = 16;

@@ -14,11 +14,12 @@ use crate::cgroup::{Extras, Hierarchies, Nest};
 use crate::clock::{Anchor, Moment};
 use crate::event::{Event, GeneratorReport, HostFacts, LifeId};
 use crate::load::Job;
+use crate::plan::Budget;
 use crate::sample::SamplerJob;
 use crate::units::Bytes;
 
 /// The longest frame: an order to send traffic carries the scenario's files.
-const FRAME_MAX: usize = 512 * 1024 * 1024;
+const FRAME_MAX: usize = Budget::HELPER_FRAME;
 
 /// One order, with a number by which its answer is known.
 #[derive(Debug, Serialize, Deserialize)]
@@ -232,6 +233,35 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn words_come_out_as_they_went_in(
+            events in prop::collection::vec(crate::event::arbitrary::event(), 1..6),
+            number: u64,
+            text: String,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let mut bytes = Vec::new();
+            for event in &events {
+                let word = Word::Event(event.clone());
+                runtime.block_on(write_frame(&mut bytes, &word)).unwrap();
+            }
+            let answer = Answer::Failed { text: text.clone() };
+            runtime.block_on(write_frame(&mut bytes, &Word::Answer { number, answer })).unwrap();
+            let mut rest = bytes.as_slice();
+            for event in &events {
+                let word = runtime.block_on(read_frame(&mut rest)).unwrap();
+                prop_assert!(matches!(word, Some(Word::Event(read)) if read == *event));
+            }
+            let word = runtime.block_on(read_frame(&mut rest)).unwrap();
+            let Some(Word::Answer { number: read, answer: Answer::Failed { text: told } }) = word
+            else {
+                return Err(TestCaseError::fail("no answer"));
+            };
+            prop_assert_eq!((read, told), (number, text));
+            let end = runtime.block_on(read_frame::<Word>(&mut rest)).unwrap();
+            prop_assert!(end.is_none());
+        }
+
         #[test]
         fn garbled_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&bytes);

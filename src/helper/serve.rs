@@ -15,11 +15,12 @@ use crate::cgroup::{self, Hierarchies, Tree};
 use crate::clock::{Clock, monotonic_ns};
 use crate::event::{Event, GeneratorPath, LifeId};
 use crate::load::{Endpoint, Engine};
+use crate::plan::Budget;
 use crate::runtime;
 use crate::sample::{Sampler, VitalsJob, VitalsSampler};
 
 /// Events and answers that may wait for the connection.
-const QUEUE: usize = 4096;
+const QUEUE: usize = Budget::HELPER_WORDS;
 
 /// Serves one harness: takes orders from `input` and answers on `output`, until `input` ends. Then
 /// everything that was begun is stopped, and the run's cgroups are removed with what still runs in

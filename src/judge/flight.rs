@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::SpikeDetector;
 use crate::event::{Event, LifeId, LifeRole, Spike, SpikeBatch, TickBlock, What};
+use crate::plan::Budget;
 use crate::units::Bytes;
 
 /// Spikes that are told one by one; of later ones only those that are among the largest.
-const TOLD: u64 = 100_000;
+const TOLD: u64 = Budget::SPIKES_TOLD;
 
 /// How many count as the largest: as many as a report shows.
 const LARGEST: usize = 200;

@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 
 use crate::event::MemoryWindow;
+use crate::plan::Budget;
 use crate::units::Bytes;
 
 /// Pieces of the whole: twice the columns of the widest screens.
-const WHOLE_MAX: usize = 1024;
+const WHOLE_MAX: usize = Budget::SCREEN_POINTS[0];
 /// Windows of the recent past: a minute, at the usual length.
-const RECENT_MAX: usize = 600;
+const RECENT_MAX: usize = Budget::SCREEN_POINTS[1];
 
 /// The greatest values in a piece of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::plan::Budget;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -28,7 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Mutex, Semaphore, oneshot};
 
 /// Connections that are served at once; more wait.
-const CONNECTIONS_MAX: usize = 16;
+const CONNECTIONS_MAX: usize = Budget::PAGE_CONNECTIONS;
 /// How long one may keep its place.
 const WITHIN: Duration = Duration::from_secs(60);
 /// A report is of use for so long at least, and for so many times as long as it took to make.

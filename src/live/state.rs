@@ -11,17 +11,17 @@ use crate::event::{
     ActionEnded, Event, FlowWindow, Histogram, LifeId, LifeRole, MemoryWindow, Spike,
     TrafficWindow, Vitals, WatchStart, What,
 };
-use crate::plan::Outline;
+use crate::plan::{Budget, Outline};
 use crate::units::{Bytes, Human, Limit};
 
 /// Lines of the log that are kept.
-const LOG_MAX: usize = 200;
+const LOG_MAX: usize = Budget::SCREEN_LOG;
 /// Windows over which rates are taken, so that they can be read: a second, at the usual length.
 const RATE_WINDOWS: usize = 10;
 /// Windows of traffic whose rates are drawn.
 const RATES_MAX: usize = 120;
 /// Watched targets that are told apart.
-const WATCHED_MAX: usize = 256;
+const WATCHED_MAX: usize = Budget::SCREEN_TARGETS;
 
 /// What a line of the log is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
-use tokio::sync::mpsc::Sender;
-
 use crate::clock::{Clock, Moment, nanos};
 use crate::event::{
     Counts, Event, FlowWindow, GeneratorPath, GeneratorReport, IterationWindow, RequestBlock,
@@ -14,9 +12,10 @@ use crate::event::{
 use crate::load::iterations::Users;
 use crate::load::kept::Kept;
 use crate::load::tally::{Flow, Key, StepTally, Tallies};
+use crate::plan::Budget;
 
 /// Windows that may wait for a worker that is behind. Its counts then go into a later one.
-const BEHIND_MAX: usize = 10;
+const BEHIND_MAX: usize = Budget::WINDOWS_BEHIND;
 /// How often users are told.
 const USERS_EVERY: Duration = Duration::from_secs(1);
 
@@ -71,11 +70,14 @@ pub(super) struct Collector {
     pub(super) origin: Moment,
     pub(super) window: Duration,
     pub(super) path: GeneratorPath,
-    pub(super) handovers: Receiver<Handover>,
     /// The way back for emptied tallies, by worker.
     pub(super) emptied: Vec<SyncSender<Tallies>>,
-    pub(super) events: Sender<Event>,
+    /// Takes the events; may wait for room.
+    pub(super) tell: Tell,
 }
+
+/// Takes events.
+pub(super) type Tell = Box<dyn Fn(Event) + Send>;
 
 #[derive(Debug, Default)]
 struct Merged {
@@ -99,37 +101,13 @@ struct Pending {
 
 impl Collector {
     /// Works until every worker has given its account. Gives the engine's.
-    pub(super) fn run(self) -> GeneratorReport {
-        let workers = self.emptied.len();
-        let mut pending = Pending {
-            first: 0,
-            windows: VecDeque::new(),
-            handed: vec![Some(0); workers],
-            traffic_since: 0,
-            users: BTreeMap::new(),
-            users_since: 0,
-        };
-        let mut accounts = Vec::with_capacity(workers);
-        while let Ok(mut handover) = self.handovers.recv() {
+    pub(super) fn run(self, handovers: &Receiver<Handover>) -> GeneratorReport {
+        let mut collecting = Collecting::new(self);
+        while let Ok(handover) = handovers.recv() {
             crate::tripwire::pass("load-collect");
-            let (worker, tallies) = (handover.worker, pending.take(&mut handover));
-            accounts.extend(handover.account);
-            // A worker that can't take them back just now makes new ones.
-            let _ = self.emptied[worker].try_send(tallies);
-            while let Some(merged) = pending.next_complete() {
-                self.send(&mut pending, merged);
-            }
+            collecting.take(handover);
         }
-        while let Some(merged) = pending.windows.pop_front() {
-            pending.first += 1;
-            self.send(&mut pending, merged);
-        }
-        self.send_users(&mut pending);
-        let report = self.report(&accounts);
-        let _ = self
-            .events
-            .blocking_send(Event { at: self.clock.now(), what: What::GeneratorDone(report) });
-        report
+        collecting.finish()
     }
 
     fn moment(&self, window: u64) -> Moment {
@@ -145,7 +123,7 @@ impl Collector {
             counts: merged.flow.counts,
             steps: merged.flow.steps.into_values().collect(),
         });
-        let _ = self.events.blocking_send(Event { at, what: flow });
+        (self.tell)(Event { at, what: flow });
         pending.count_users(&merged.flow.users, self.moment(pending.users_since));
         let last = self.moment(pending.first).since(self.moment(pending.users_since));
         if last >= USERS_EVERY {
@@ -159,7 +137,7 @@ impl Collector {
         pending.traffic_since = pending.first;
         for (key, tally) in merged.tallies {
             for what in told(start, key, tally).into_iter().flatten() {
-                let _ = self.events.blocking_send(Event { at, what });
+                (self.tell)(Event { at, what });
             }
         }
     }
@@ -169,7 +147,7 @@ impl Collector {
         if !kept.requests.is_empty() {
             kept.requests.sort_unstable_by_key(|request| request.ended);
             let what = What::Requests(RequestBlock::pack(&kept.requests, kept.of));
-            let _ = self.events.blocking_send(Event { at, what });
+            (self.tell)(Event { at, what });
         }
     }
 
@@ -178,7 +156,7 @@ impl Collector {
         let at = self.moment(pending.first).min(self.clock.now());
         pending.users_since = pending.first;
         for window in std::mem::take(&mut pending.users).into_values() {
-            let _ = self.events.blocking_send(Event { at, what: What::Users(window) });
+            (self.tell)(Event { at, what: What::Users(window) });
         }
     }
 
@@ -230,6 +208,52 @@ fn told(start: Moment, key: Key, tally: StepTally) -> [Option<What>; 2] {
         }))
     });
     [traffic, iterations]
+}
+
+/// A collector at work.
+pub(super) struct Collecting {
+    collector: Collector,
+    pending: Pending,
+    accounts: Vec<Account>,
+}
+
+impl Collecting {
+    pub(super) fn new(collector: Collector) -> Self {
+        let workers = collector.emptied.len();
+        let pending = Pending {
+            first: 0,
+            windows: VecDeque::new(),
+            handed: vec![Some(0); workers],
+            traffic_since: 0,
+            users: BTreeMap::new(),
+            users_since: 0,
+        };
+        Self { collector, pending, accounts: Vec::with_capacity(workers) }
+    }
+
+    /// Takes what a worker hands over, and sends the windows that are complete.
+    pub(super) fn take(&mut self, mut handover: Handover) {
+        let (worker, tallies) = (handover.worker, self.pending.take(&mut handover));
+        self.accounts.extend(handover.account);
+        // A worker that can't take them back just now makes new ones.
+        let _ = self.collector.emptied[worker].try_send(tallies);
+        while let Some(merged) = self.pending.next_complete() {
+            self.collector.send(&mut self.pending, merged);
+        }
+    }
+
+    /// Sends what is left and the engine's account, which it also gives.
+    pub(super) fn finish(self) -> GeneratorReport {
+        let Self { collector, mut pending, accounts } = self;
+        while let Some(merged) = pending.windows.pop_front() {
+            pending.first += 1;
+            collector.send(&mut pending, merged);
+        }
+        collector.send_users(&mut pending);
+        let report = collector.report(&accounts);
+        (collector.tell)(Event { at: collector.clock.now(), what: What::GeneratorDone(report) });
+        report
+    }
 }
 
 impl Pending {

@@ -5,12 +5,13 @@
 
 use std::mem::MaybeUninit;
 
+use crate::plan::Budget;
 use httparse::{Header, ParserConfig, Response, Status};
 
 /// The longest head of an answer, and the longest trailer and chunk extensions of a body.
-const HEAD_BYTES_MAX: usize = 128 << 10;
+const HEAD_BYTES_MAX: usize = Budget::ANSWER_HEAD;
 /// The most header lines of an answer.
-const HEADERS_MAX: usize = 256;
+const HEADERS_MAX: usize = Budget::ANSWER_HEADERS;
 
 /// What arrives is no HTTP/1.x answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use url::Url;
 
 use crate::clock::Moment;
 use crate::load::template::Values;
+use crate::plan::Budget;
 
 /// Cookies that one user keeps, at most, as browsers do for one host.
-const COOKIES_MAX: usize = 50;
+const COOKIES_MAX: usize = Budget::COOKIES;
 /// The longest cookie.
-const COOKIE_BYTES_MAX: usize = 4096;
+const COOKIE_BYTES_MAX: usize = Budget::COOKIE;
 
 /// One user, in one scenario.
 #[derive(Debug, Default)]

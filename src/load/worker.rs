@@ -20,7 +20,8 @@ use crate::load::collect::{Account, Handover};
 use crate::load::deadline::Deadlines;
 use crate::load::drive::{Gate, Load, drive_open, drive_replay, drive_timed, set_up};
 use crate::load::exchange::Shop;
-use crate::load::kept::{Keeper, Kept};
+use crate::load::handing::Handing;
+use crate::load::kept::Keeper;
 use crate::load::line::Line;
 use crate::load::pace::Pacer;
 use crate::load::socket::Wire;
@@ -37,8 +38,6 @@ const SWEEP: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(10
 const ABANDONED_WITHIN: Duration = Duration::from_secs(10);
 /// How often idle connections are looked at.
 const PRUNE: Duration = Duration::from_secs(1);
-/// How long tallies add up before they are handed over: a killed run loses those of that time.
-const TALLIES_EVERY: Duration = Duration::from_millis(500);
 /// A worker was too slow in a second where arrivals were later than this at the 99th percentile …
 const LATE_US: u64 = 10_000;
 /// … while its thread used more of the time than this.
@@ -89,12 +88,9 @@ struct Worker {
     gates: Vec<Option<Rc<Gate>>>,
     /// How late arrivals were noticed in the present second.
     lateness_us: Rc<RefCell<Histogram>>,
-    /// A handover that found no room.
-    kept: Option<Handover>,
+    handing: Handing,
     account: Account,
-    /// The last window handed over, when tallies were handed over, and the CPU time by then.
-    window: u64,
-    tallies_at: Moment,
+    /// The CPU time by when tallies were last handed over.
     tallies_cpu_ns: u64,
 }
 
@@ -175,10 +171,8 @@ impl Worker {
             shop: Rc::new(shop),
             gates: setup.phases.iter().map(|_| None).collect(),
             lateness_us: Rc::default(),
-            kept: None,
+            handing: Handing::new(setup.worker as usize, setup.origin, setup.window),
             account: Account::default(),
-            window: 0,
-            tallies_at: setup.origin,
             tallies_cpu_ns: 0,
             setup,
         }
@@ -368,13 +362,12 @@ impl Worker {
     fn hand_over(&mut self) {
         crate::tripwire::pass("load");
         let now = self.shop.clock.now();
-        let tallies = now.since(self.tallies_at) + self.setup.window / 2 >= TALLIES_EVERY;
-        let next = self.cut(now, tallies);
+        let next = self.cut(now, self.handing.is_due(now));
         let Err(error) = self.setup.handovers.try_send(next) else {
             return;
         };
         let (TrySendError::Full(handover) | TrySendError::Disconnected(handover)) = error;
-        self.kept = Some(handover);
+        self.handing.keep(handover);
     }
 
     fn last_handover(mut self) -> (SyncSender<Handover>, Handover) {
@@ -390,44 +383,26 @@ impl Worker {
         while let Ok(tallies) = self.setup.emptied.try_recv() {
             tally.reuse(tallies);
         }
-        let ended = nanos(now.since(self.setup.origin)) / nanos(self.setup.window).max(1);
-        let window = ended.saturating_sub(1).max(self.window);
-        self.window = window + 1;
-        let tallies = if with_tallies { tally.cut_tallies() } else { Tallies::new() };
-        let next = Handover {
-            worker: self.setup.worker as usize,
-            window,
-            flow: tally.cut_flow(now),
-            tallies,
-            kept: if with_tallies { tally.cut_kept() } else { Kept::default() },
-            account: None,
-        };
-        let whole = match self.kept.take() {
-            Some(mut kept) => {
-                tally.reuse(kept.follow(next));
-                kept
-            }
-            None => next,
-        };
+        let before = self.handing.tallies_at();
+        let whole = self.handing.cut(&mut tally, now, with_tallies);
         drop(tally);
         if with_tallies {
-            self.judge_second(now);
+            self.judge_second(now.since(before));
         }
         whole
     }
 
     /// Whether this worker, not the target, set the pace in the second that has ended.
-    fn judge_second(&mut self, now: Moment) {
+    fn judge_second(&mut self, length: Duration) {
         let cpu_ns = thread_cpu_ns();
         let mut lateness_us = self.lateness_us.borrow_mut();
         if let Some(late) = lateness_us.percentile(99.0) {
             let used = (cpu_ns - self.tallies_cpu_ns).saturating_mul(100);
-            let busy = used > nanos(now.since(self.tallies_at)).saturating_mul(BUSY_PERCENT);
+            let busy = used > nanos(length).saturating_mul(BUSY_PERCENT);
             self.account.busy_seconds += 1;
             self.account.late_seconds += u64::from(busy && late > LATE_US);
             lateness_us.clear();
         }
-        self.tallies_at = now;
         self.tallies_cpu_ns = cpu_ns;
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, Row, params};
 use super::{Error, FORMAT, Header};
 use crate::clock::Moment;
 use crate::event::Event;
+use crate::plan::Budget;
 
 /// Marks the file as ours: `HWTR`.
 const APPLICATION_ID: u32 = 0x4857_5452;
@@ -20,7 +21,7 @@ const APPLICATION_ID: u32 = 0x4857_5452;
 const WITH_CHECKSUMS: u32 = 2;
 
 /// The most that one batch may hold once inflated; a damaged one must not fill the memory.
-const BATCH_MAX: u64 = 256 * 1024 * 1024;
+const BATCH_MAX: u64 = Budget::BATCH;
 
 /// For batches that are soon packed into larger ones.
 pub(super) const QUICK: Compression = Compression::new(4);
@@ -262,6 +263,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_is_stored_reads_back(
+            events in prop::collection::vec(crate::event::arbitrary::event(), 0..20),
+        ) {
+            for level in [QUICK, SMALL] {
+                let stored = batch_of(&events).body(level);
+                prop_assert_eq!(decode(&stored), Ok(events.clone()));
+            }
+        }
+
         #[test]
         fn damaged_batches_never_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode(&body);

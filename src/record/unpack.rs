@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::store::{self, Stored};
 use crate::clock::Moment;
 use crate::event::Event;
+use crate::plan::Budget;
 
 /// Batches under way at once.
-const AHEAD: usize = 4;
+const AHEAD: usize = Budget::BATCHES_AHEAD;
 
 type Decoded = Result<Vec<Event>, String>;
 

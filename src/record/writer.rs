@@ -21,7 +21,7 @@ use crate::units::Bytes;
 /// Batches are committed often, so that little is lost, and small ones deflate badly: so often, or
 /// after so many events, those since the last time are packed into one.
 const PACK_EVERY: Duration = Duration::from_secs(60);
-const PACK_EVENTS: u32 = 2048;
+const PACK_EVENTS: u32 = Budget::PACKED_EVENTS;
 
 /// How often the writer looks for events while there are none.
 const IDLE: Duration = Duration::from_millis(20);

@@ -1,5 +1,7 @@
 //! `run.json`, schema 1: its keys are a contract and grow only by addition.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -23,8 +25,8 @@ use crate::analysis::{
     PhaseMemory, Reason, SamplerAccount, SpikeFinding,
 };
 use crate::clock::Moment;
-use crate::event::{Band, HostFacts, KernelParts, RunFacts};
-use crate::units::Limit;
+use crate::event::{Band, HarnessReport, HostFacts, KernelParts, RunFacts};
+use crate::units::{Limit, Percent};
 
 /// Renders `run.json`.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +102,9 @@ pub(super) struct Document<'a> {
     sampler: Option<SamplerRow<'a>>,
     /// How the load generator fared.
     generator: Option<GeneratorRow>,
+    /// Highwater's own process in this run; null in recordings of before it was told, and where it
+    /// was cut off.
+    harness: Option<HarnessRow>,
     /// The rules, and what was measured for them.
     thresholds: Vec<ThresholdRow<'a>>,
     /// What a test of memory has to have done.
@@ -128,6 +133,18 @@ fn composition(row: &Composition) -> CompositionRow {
         page_cache_bytes: row.cache.get(),
         working_set_bytes: row.working_set.get(),
     }
+}
+
+#[derive(Serialize, JsonSchema)]
+struct HarnessRow {
+    /// CPU time of all its threads.
+    cpu_seconds: f64,
+    /// The same as a share of the run's time.
+    cpu_percent: Option<f64>,
+    /// Its resident memory as the run ended.
+    rss_bytes: u64,
+    /// The most of it at any time.
+    rss_peak_bytes: u64,
 }
 
 /// Rounded to a thousandth, and finite.
@@ -189,6 +206,7 @@ impl<'a> Document<'a> {
             lives: findings.lives.iter().map(life).collect(),
             sampler: findings.sampler.as_ref().map(|row| sampler(row, facts)),
             generator: findings.generator.as_ref().map(generator),
+            harness: findings.harness.as_ref().map(harness),
             thresholds: findings.thresholds.iter().map(threshold).collect(),
             checklist: findings.checklist.iter().map(check).collect(),
             host: &facts.host,
@@ -295,6 +313,17 @@ fn generator(row: &GeneratorAccount) -> GeneratorRow {
         rss_peak_bytes: row.rss_peak.get(),
         saturated: row.saturated,
         path: row.path,
+    }
+}
+
+fn harness(row: &HarnessReport) -> HarnessRow {
+    let seconds = |ns| Duration::from_nanos(ns).as_secs_f64();
+    let percent = Percent::of(seconds(row.cpu_ns), seconds(row.wall_ns)).map(Percent::get);
+    HarnessRow {
+        cpu_seconds: number(seconds(row.cpu_ns)),
+        cpu_percent: percent.and_then(places),
+        rss_bytes: row.rss,
+        rss_peak_bytes: row.rss_peak,
     }
 }
 

@@ -25,10 +25,11 @@ use super::{Error, host};
 use crate::cgroup::{Bounds, Hierarchies, LimitCounts, LimitReader, Place, Version, bounds};
 use crate::clock::Clock;
 use crate::event::{HostFacts, LifeId, WatchKind};
+use crate::plan::Budget;
 use crate::units::Limit;
 
 /// Containers that may wait for being looked at after their start.
-const STARTS: usize = 64;
+const STARTS: usize = Budget::TARGET_NEWS;
 
 /// What a user wants to watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -26,26 +26,7 @@ pub(super) fn needs(path: &Path) -> Result<Needs, Error> {
         path: path.to_owned(),
         source,
     })?;
-    let elf = ElfFile64::<Endianness>::parse(&*data)
-        .map_err(|error| refused(format!("it is no 64-bit ELF binary ({error})")))?;
-    let native =
-        if cfg!(target_arch = "x86_64") { Architecture::X86_64 } else { Architecture::Aarch64 };
-    if elf.architecture() != native {
-        return Err(refused(format!(
-            "it is built for {:?}, not for this machine",
-            elf.architecture()
-        )));
-    }
-    let endian = elf.endian();
-    let headers = elf
-        .elf_header()
-        .program_headers(endian, &*data)
-        .map_err(|error| refused(error.to_string()))?;
-    let loader = headers
-        .iter()
-        .find_map(|header| header.interpreter(endian, &*data).ok().flatten())
-        .map(|bytes| PathBuf::from(String::from_utf8_lossy(bytes).into_owned()));
-    let Some(loader) = loader else {
+    let Some(loader) = loader(&data).map_err(refused)? else {
         return Ok(Needs::default());
     };
     let mut files = shared_objects(&loader, path)?;
@@ -61,6 +42,24 @@ pub(super) fn needs(path: &Path) -> Result<Needs, Error> {
     files.sort();
     files.dedup();
     Ok(Needs { files })
+}
+
+/// The loader that a binary for this machine names; none for a static one.
+pub(super) fn loader(data: &[u8]) -> Result<Option<PathBuf>, String> {
+    let elf = ElfFile64::<Endianness>::parse(data)
+        .map_err(|error| format!("it is no 64-bit ELF binary ({error})"))?;
+    let native =
+        if cfg!(target_arch = "x86_64") { Architecture::X86_64 } else { Architecture::Aarch64 };
+    if elf.architecture() != native {
+        return Err(format!("it is built for {:?}, not for this machine", elf.architecture()));
+    }
+    let endian = elf.endian();
+    let headers =
+        elf.elf_header().program_headers(endian, data).map_err(|error| error.to_string())?;
+    Ok(headers
+        .iter()
+        .find_map(|header| header.interpreter(endian, data).ok().flatten())
+        .map(|bytes| PathBuf::from(String::from_utf8_lossy(bytes).into_owned())))
 }
 
 /// The shared objects that the binary's own loader would load. `--list` does not run the program;
@@ -81,7 +80,7 @@ fn shared_objects(loader: &Path, binary: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Lines are `name => /path (address)`, `name => not found`, or `/path (address)`.
-fn parse_list(text: &str) -> Result<Vec<PathBuf>, String> {
+pub(super) fn parse_list(text: &str) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for line in text.lines().map(str::trim) {
         let target = match line.split_once("=>") {

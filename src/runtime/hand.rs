@@ -14,6 +14,9 @@ pub struct Hand(pub(super) HandKind);
 pub(super) enum HandKind {
     Docker(docker::Hand),
     Native(native::Hand),
+    /// A target that is only a script does nothing that is asked.
+    #[cfg(test)]
+    Scripted,
 }
 
 impl Hand {
@@ -25,6 +28,8 @@ impl Hand {
         match &self.0 {
             HandKind::Docker(hand) => hand.signal(name).await,
             HandKind::Native(hand) => hand.signal(name),
+            #[cfg(test)]
+            HandKind::Scripted => Ok(()),
         }
     }
 
@@ -37,6 +42,8 @@ impl Hand {
         match &self.0 {
             HandKind::Docker(hand) => hand.exec(words).await,
             HandKind::Native(hand) => hand.exec(words).await,
+            #[cfg(test)]
+            HandKind::Scripted => Ok(()),
         }
     }
 }

@@ -63,14 +63,14 @@ fn in_container() -> bool {
 }
 
 /// A size of `/proc/meminfo`, in bytes: `SwapTotal:   0 kB`.
-fn meminfo(text: &str, key: &str) -> Option<u64> {
+pub(super) fn meminfo(text: &str, key: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     let kib: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
 
 /// The chosen one of `always [madvise] never`.
-fn chosen(text: &str) -> Option<String> {
+pub(super) fn chosen(text: &str) -> Option<String> {
     let (_, after) = text.split_once('[')?;
     after.split_once(']').map(|(mode, _)| mode.to_owned())
 }

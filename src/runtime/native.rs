@@ -28,14 +28,14 @@ use super::{
 };
 use crate::cgroup::{GroupLimits, Hierarchies, LimitReader, Nest, Place, Tree, kill_all, thaw};
 use crate::event::{Event, Evidence, Exit, GeneratorPath, OomKill, What};
-use crate::plan::{EnvVar, StopPlan, TargetPlan, TargetSource};
+use crate::plan::{Budget, EnvVar, StopPlan, TargetPlan, TargetSource};
 use crate::units::{Bytes, Limit};
 
 /// Where programs are looked for when the scenario does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Events of one target that may wait.
-const EVENTS: usize = 64;
+const EVENTS: usize = Budget::TARGET_NEWS;
 
 /// After the end of the process, how long its output is still waited for: a child may hold the
 /// pipe open.

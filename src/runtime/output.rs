@@ -18,7 +18,7 @@ use crate::plan::Budget;
 use crate::units::is_harmful;
 
 /// A line longer than this is cut where it is quoted or matched.
-const LINE_MAX: usize = 4096;
+const LINE_MAX: usize = Budget::LOG_LINE;
 
 /// Which of its outputs a target wrote to: each has lines of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

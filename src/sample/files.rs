@@ -1,5 +1,6 @@
 //! The files of a cgroup in all hierarchies, on descriptors that stay open.
 
+use crate::plan::Budget;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 const BUFFER: usize = 32 * 1024;
 
 /// The longest list of processes that is read.
-const WHOLE: u64 = 1024 * 1024;
+const WHOLE: u64 = Budget::PROCESS_LIST;
 
 /// Files by name, opened at their first reading.
 #[derive(Debug)]

@@ -6,10 +6,11 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::event::{Event, What};
+use crate::plan::Budget;
 
 /// Events that may wait while the session is busy: at one window and one block each 100 ms, some
 /// 100 s.
-const BACKLOG: usize = 2048;
+const BACKLOG: usize = Budget::SAMPLER_BACKLOG;
 
 /// Sends events, keeping back what does not fit in the channel.
 #[derive(Debug)]

@@ -4,16 +4,17 @@ use procfs::ProcError;
 use procfs::process::Process;
 
 use crate::event::{Others, ProcessRss, TaskIo};
+use crate::plan::Budget;
 use crate::units::{Bytes, is_harmful};
 
 /// Processes that are looked at one by one; the rest of a fork bomb is only counted.
-const PROCESSES_MAX: usize = 512;
+const PROCESSES_MAX: usize = Budget::PROCESSES;
 
 /// Processes that are named.
-const NAMED: usize = 16;
+const NAMED: usize = Budget::NAMED_PROCESSES;
 
 /// The longest name that is kept; the kernel's own have 15 bytes.
-const NAME_MAX: usize = 32;
+const NAME_MAX: usize = Budget::PROCESS_NAME;
 
 /// What a walk through the processes found.
 #[derive(Debug, Default)]
@@ -104,7 +105,7 @@ fn split(mut rows: Vec<ProcessRss>) -> (Vec<ProcessRss>, Others) {
 }
 
 /// A process may call itself anything: what controls a terminal or turns text around is left out.
-fn name(raw: &str) -> String {
+pub(super) fn name(raw: &str) -> String {
     raw.chars().filter(|c| !is_harmful(*c)).take(NAME_MAX).collect()
 }
 

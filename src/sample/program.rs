@@ -17,11 +17,12 @@ use object::{Endianness, ReadCache, ReadRef};
 use regex::bytes::RegexSet;
 
 use crate::event::{LifeId, ProgramFacts};
+use crate::plan::Budget;
 use crate::units::is_harmful;
 
 /// The largest section of a program that is searched, and the longest list of mappings.
-const SECTION_MAX: u64 = 64 * 1024 * 1024;
-const LIST_MAX: u64 = 4 * 1024 * 1024;
+const SECTION_MAX: u64 = Budget::PROGRAM_SECTION;
+const LIST_MAX: u64 = Budget::MAPPINGS;
 
 /// The most files that are looked at among those that a process has mapped.
 const MAPPED_MAX: usize = 4096;
@@ -102,6 +103,21 @@ pub(super) fn look_at(life: LifeId, pid: i32) -> Option<ProgramFacts> {
     };
     let (allocator, evidence) = judge(&signs);
     Some(ProgramFacts { life, allocator: allocator.to_owned(), evidence })
+}
+
+/// Judges a program by any bytes, as its executable, mappings and environment, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn judged(data: &[u8]) {
+    let mut program = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::io::Write::write_all(&mut program, data).expect("room for a file");
+    let signs = Signs {
+        executable: String::from_utf8_lossy(data).into_owned(),
+        mapped: mapped_files(data),
+        preload: preload(data),
+        marks: marks_in(program.path()).unwrap_or_default(),
+    };
+    let (_, evidence) = judge(&signs);
+    assert!(!evidence.chars().any(char::is_control), "{evidence:?}");
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {

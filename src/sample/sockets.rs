@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::event::Sockets;
+use crate::plan::Budget;
 
 /// The longest table that is read: some 400 000 sockets.
-const TABLE_MAX: u64 = 64 * 1024 * 1024;
+const TABLE_MAX: u64 = Budget::SOCKET_TABLE;
 
 /// The kernel walks all sockets of the machine for a table, which may take milliseconds and holds
 /// locks that traffic needs: counting takes at most this part of the time.
@@ -95,6 +96,14 @@ impl Table {
         }
         sums.into_iter().map(|(state, count)| (state.to_owned(), count)).collect()
     }
+}
+
+/// Counts the sockets in a table's text, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn of_lines(text: &[u8]) {
+    let mut table = Table::default();
+    text.split(|byte| *byte == b'\n').for_each(|line| table.add(line));
+    table.by_state();
 }
 
 /// Gives each line after the heading; none where the table can't be opened.

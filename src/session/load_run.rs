@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::own::OwnUse;
 use super::{Breakdowns, Error, Observer, StopSignal};
 use crate::clock::Clock;
 use crate::event::{Event, Finish, GeneratorPath, What};
@@ -56,6 +57,7 @@ impl LoadRun {
     }
 
     async fn run_to_end(&mut self) -> Result<Finish, Error> {
+        let own = OwnUse::begin(&self.clock);
         let (sender, mut events) = channel(self.plan.budget.event_queue);
         let start = self.starter(sender);
         let started = tokio::task::spawn_blocking(start).await;
@@ -100,6 +102,7 @@ impl LoadRun {
         }
         let finish = if self.stop.is_asked() { Finish::Interrupted } else { finish };
         self.note(What::Drained).await?;
+        self.take(own.event(&self.clock)).await?;
         self.note(What::Finished(finish.clone())).await?;
         Ok(finish)
     }

@@ -86,32 +86,37 @@ impl Session {
         };
         self.acting.reach(Some(self.runtime.hand(&first.target)));
         let mut begins = self.clock.now() + HEAD_START;
-        let mut early = None;
+        let (mut early, mut failed) = (None, None);
         for (index, phase) in (0_u16..).zip(&plan.phases) {
             self.during(driving.begin_phase(index, begins)).await??;
             self.take(Event { at: begins, what: What::PhaseBegin { phase: index } }).await?;
             let planned = begins + phase.length;
             let actions = self.acting.begin(phase, begins);
-            early = self.survive_phase(life, &driving, index, planned).await?;
+            match self.survive_phase(life, &driving, index, planned).await {
+                Ok(reason) => early = reason,
+                Err(error) => failed = Some(error),
+            }
             drop(actions);
-            // A phase that ran its whole time ends on time, however late this is noticed.
-            let ends =
-                if early.is_none() { planned.min(self.clock.now()) } else { self.clock.now() };
+            // However late this is noticed: nothing fell due after its time, and a phase that was
+            // over before it began took none.
+            let ends = self.clock.now().clamp(begins, planned);
             self.during(driving.end_phase(index, ends)).await??;
             self.take(Event { at: ends, what: What::PhaseEnd { phase: index } }).await?;
             if early.is_none() && phase.stop_early {
                 early = self.seen.bad_quality().map(Early::Aborted);
             }
-            if early.is_some() {
+            if early.is_some() || failed.is_some() {
                 break;
             }
             begins = ends;
         }
-        let drain = if early.is_none() { plan.traffic.drain } else { Duration::ZERO };
+        // What was counted is told, whatever went wrong.
+        let drain =
+            if early.is_none() && failed.is_none() { plan.traffic.drain } else { Duration::ZERO };
         self.during(driving.finish(drain)).await??;
         self.record_now(What::Drained).await?;
         self.let_the_window_end().await?;
-        Ok(early)
+        failed.map_or(Ok(early), Err)
     }
 
     /// Waits for the end of a phase, through as many lives as that takes where the plan wants it.

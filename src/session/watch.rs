@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::own::OwnUse;
 use super::way::{Measured, Measuring, Sampling, Way};
 use super::{Breakdown, Breakdowns, Error, Observer, StopSignal};
 use crate::cgroup::{LimitCounts, Version};
@@ -64,6 +65,7 @@ pub struct Watch {
     wanted: Wanted,
     attacher: Arc<Attacher>,
     clock: Clock,
+    own: OwnUse,
     recorder: Recorder,
     stop: StopSignal,
     breakdowns: Breakdowns,
@@ -118,6 +120,7 @@ impl Watch {
             plan: parts.plan,
             wanted: parts.wanted,
             attacher: parts.attacher,
+            own: OwnUse::begin(&parts.clock),
             clock: parts.clock,
             recorder: parts.recorder,
             stop: parts.stop,
@@ -173,6 +176,7 @@ impl Watch {
             self.close(life).await?;
         }
         self.record_now(What::Drained).await?;
+        self.take(self.own.event(&self.clock)).await?;
         self.record_now(What::Finished(Finish::Completed)).await?;
         Ok(Finish::Completed)
     }

@@ -25,6 +25,9 @@ pub enum Way {
     Here(Via),
     /// A helper container.
     Helper(Arc<Helper>),
+    /// Whoever a test has instead.
+    #[cfg(test)]
+    Scripted(Arc<dyn super::scripted::Hands>),
 }
 
 /// Finds the best way to a runtime's targets, or takes the wanted one. Gives also what the reader
@@ -101,6 +104,8 @@ impl Way {
         match self {
             Self::Here(via) => *via,
             Self::Helper(_) => Via::Helper,
+            #[cfg(test)]
+            Self::Scripted(_) => Via::Direct,
         }
     }
 
@@ -109,6 +114,8 @@ impl Way {
         match self {
             Self::Here(_) => std::future::pending().await,
             Self::Helper(helper) => helper.gone().await.into(),
+            #[cfg(test)]
+            Self::Scripted(_) => std::future::pending().await,
         }
     }
 
@@ -130,11 +137,17 @@ impl Way {
             Self::Helper(helper) => {
                 helper.impose(extras, dir).await.map_err(|error| runtime::explain(&error))
             }
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(()),
         }
     }
 
     /// The check of readiness, where it is made elsewhere.
     pub(super) fn proof(&self, target: &Target, ready: &ReadyPlan) -> Option<Proof> {
+        #[cfg(test)]
+        if let Self::Scripted(hands) = self {
+            return Some(hands.proof(target.life()));
+        }
         let Self::Helper(helper) = self else { return None };
         let get = match &ready.check {
             ReadyCheck::Http { path, status } => Some((path.clone(), *status)),
@@ -157,6 +170,8 @@ pub(super) enum Sampling {
     Here(Sampler),
     There(Arc<Helper>, LifeId),
     Engine(Stats),
+    #[cfg(test)]
+    Scripted(super::scripted::Sampling),
 }
 
 impl Sampling {
@@ -177,6 +192,10 @@ impl Sampling {
                 helper.sample(job).await?;
                 Ok(Some(Self::There(Arc::clone(helper), life)))
             }
+            #[cfg(test)]
+            Way::Scripted(hands) => {
+                Ok(Some(Self::Scripted(hands.sample(job, clock.clone(), events.clone()))))
+            }
         }
     }
 
@@ -189,6 +208,11 @@ impl Sampling {
             Self::There(helper, life) => Ok(helper.stop_sampling(life).await?),
             Self::Engine(stats) => {
                 stats.stop().await;
+                Ok(())
+            }
+            #[cfg(test)]
+            Self::Scripted(sampling) => {
+                sampling.stop().await;
                 Ok(())
             }
         }
@@ -237,6 +261,8 @@ impl Measuring {
                 helper.measure(life, pid, dirs).await.ok()?;
                 Some(Self::There(Arc::clone(helper), life))
             }
+            #[cfg(test)]
+            Way::Scripted(_) => None,
         }
     }
 
@@ -272,6 +298,8 @@ impl Measuring {
 pub(super) enum Driving {
     Here(Engine),
     There(Arc<Helper>),
+    #[cfg(test)]
+    Scripted(Box<dyn super::scripted::Traffic>),
 }
 
 impl Driving {
@@ -283,6 +311,10 @@ impl Driving {
         events: &Sender<Event>,
     ) -> Result<Self, Error> {
         let (job, host) = (load::Job::of(plan), host_of(plan.target.port));
+        #[cfg(test)]
+        if let Way::Scripted(hands) = way {
+            return Ok(Self::Scripted(hands.drive(job, clock.clone(), events.clone())));
+        }
         match (way, target.pid()) {
             (Way::Helper(helper), Some(pid)) => {
                 let port = target.address().port();
@@ -307,6 +339,8 @@ impl Driving {
         match self {
             Self::Here(engine) => engine.begin_phase(phase, at),
             Self::There(helper) => helper.begin_phase(phase, at).await?,
+            #[cfg(test)]
+            Self::Scripted(traffic) => traffic.begin_phase(phase, at),
         }
         Ok(())
     }
@@ -315,6 +349,8 @@ impl Driving {
         match self {
             Self::Here(engine) => engine.end_phase(phase, at),
             Self::There(helper) => helper.end_phase(phase, at).await?,
+            #[cfg(test)]
+            Self::Scripted(traffic) => traffic.end_phase(phase, at),
         }
         Ok(())
     }
@@ -323,6 +359,8 @@ impl Driving {
         match self {
             Self::Here(engine) => engine.phase_spent(phase).await,
             Self::There(helper) => helper.phase_spent(phase).await,
+            #[cfg(test)]
+            Self::Scripted(_) => std::future::pending().await,
         }
     }
 
@@ -336,6 +374,8 @@ impl Driving {
                 helper.redirect(pid, target.address().port()).await?;
             }
             (Self::There(_), None) => {}
+            #[cfg(test)]
+            (Self::Scripted(traffic), _) => traffic.redirect(target.life()),
         }
         Ok(())
     }
@@ -344,6 +384,8 @@ impl Driving {
         match self {
             Self::Here(engine) => drop(engine.finish(drain).await?),
             Self::There(helper) => drop(helper.finish_load(drain).await?),
+            #[cfg(test)]
+            Self::Scripted(traffic) => traffic.finish(drain).await,
         }
         Ok(())
     }

@@ -118,22 +118,11 @@ impl State {
         let text = fs::read_to_string(&path).map_err(|e| failed("read", &path, e))?;
         // What follows the last line's end was cut off.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let mut header = None;
-        let mut runs = Vec::new();
-        for (line, number) in text[..whole].lines().zip(1..) {
-            let damaged = |text: String| Error::Damaged { path: path.clone(), line: number, text };
-            match serde_json::from_str(line).map_err(|error| damaged(error.to_string()))? {
-                Line::Search(found) if found.format > FORMAT => {
-                    return Err(damaged(format!("it is of a later version, {}", found.highwater)));
-                }
-                Line::Search(found) => header = Some(found),
-                Line::Run(run) => runs.push(run),
-            }
-        }
-        let Some(header) = header else {
-            let text = "it does not say what it is about".to_owned();
-            return Err(Error::Damaged { path, line: 1, text });
-        };
+        let (header, runs) = read(&text[..whole]).map_err(|(line, text)| Error::Damaged {
+            path: path.clone(),
+            line,
+            text,
+        })?;
         // Rendering again must do without the right to write.
         let file = OpenOptions::new().append(true).open(&path).or_else(|_| File::open(&path));
         let file = file.map_err(|error| failed("open", &path, error))?;
@@ -155,6 +144,131 @@ impl State {
     }
 }
 
+/// The lines of a search; else the number of the one that can't be read, and why.
+pub(super) fn read(text: &str) -> Result<(Header, Vec<SizeRun>), (usize, String)> {
+    let mut header = None;
+    let mut runs = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        match serde_json::from_str(line).map_err(|error| (number, error.to_string()))? {
+            Line::Search(found) if found.format > FORMAT => {
+                return Err((number, format!("it is of a later version, {}", found.highwater)));
+            }
+            Line::Search(found) => header = Some(found),
+            Line::Run(run) => runs.push(run),
+        }
+    }
+    let header = header.ok_or_else(|| (1, "it does not say what it is about".to_owned()))?;
+    Ok((header, runs))
+}
+
 fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::State { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::{SizeEnding, SizePhase};
+    use crate::units::{Bytes, Limit};
+
+    fn header() -> Header {
+        let scope = Scope {
+            start: Limit::Bytes(Bytes::from_mib(256)),
+            least: Bytes::from_mib(8),
+            most: Bytes::from_mib(1024),
+            runs: 9,
+            proofs: 2,
+            room: 1.25,
+        };
+        Header {
+            format: FORMAT,
+            highwater: "0.1.0".to_owned(),
+            name: "shop".to_owned(),
+            fingerprint: 7,
+            scope,
+            phases: vec!["burst".to_owned()],
+            left_out: vec!["soak".to_owned()],
+            shares: vec!["memory max<80%".to_owned()],
+        }
+    }
+
+    /// A number as a measurement gives it: finite, and written with as many places as it has.
+    fn number() -> impl Strategy<Value = Option<f64>> {
+        prop::option::of((0_u32..1_000_000).prop_map(|number| f64::from(number) / 64.0))
+    }
+
+    fn run() -> impl Strategy<Value = SizeRun> {
+        let ending = prop_oneof![
+            Just(SizeEnding::Whole),
+            Just(SizeEnding::Interrupted),
+            ".{0,20}".prop_map(SizeEnding::Killed),
+            ".{0,20}".prop_map(SizeEnding::Ended),
+            ".{0,20}".prop_map(SizeEnding::Host),
+        ];
+        let limit = prop_oneof![
+            Just(Limit::Unlimited),
+            any::<u64>().prop_map(|bytes| Limit::Bytes(Bytes::new(bytes))),
+        ];
+        let phase = (".{0,9}", [number(), number(), number(), number(), number()]).prop_map(
+            |(name, [p99_ms, psi_percent, cpu_cores, rate, failed_percent])| SizePhase {
+                name,
+                p99_ms,
+                psi_percent,
+                major_faults: rate.map(|_| 3),
+                cpu_cores,
+                rate,
+                failed_percent,
+            },
+        );
+        let need = prop::option::of(any::<(u64, u64)>());
+        let texts = (".{0,20}", prop::option::of(".{0,9}"), prop::collection::vec(".{0,9}", 0..3));
+        let phases = prop::collection::vec(phase, 0..3);
+        (ending, limit, phases, need, texts, number(), any::<bool>()).prop_map(
+            |(ending, limit, phases, need, (directory, untrusted, broken), spread, leaks)| {
+                SizeRun {
+                    directory,
+                    limit,
+                    ending,
+                    untrusted,
+                    broken,
+                    need: need.map(|(low, high)| (Bytes::new(low), Bytes::new(high))),
+                    request: None,
+                    spread_percent: spread,
+                    leaks,
+                    phases,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn runs_read_back_and_a_line_that_was_cut_off_costs_no_other(
+            runs in prop::collection::vec(run(), 0..5),
+            cut in 1_usize..40,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut state = State::create(dir.path(), &header()).unwrap();
+            for run in &runs {
+                state.append(run).unwrap();
+            }
+            let (_, read, all) = State::open(dir.path()).unwrap();
+            prop_assert_eq!(read, header());
+            prop_assert_eq!(&all, &runs);
+            let path = dir.path().join(FILE);
+            let text = fs::read(&path).unwrap();
+            let last = text[..text.len() - 1].iter().rposition(|byte| *byte == b'\n');
+            let longest = text.len() - last.map_or(0, |at| at + 1);
+            fs::write(&path, &text[..text.len() - cut.min(longest)]).unwrap();
+            match State::open(dir.path()) {
+                Ok((_, _, left)) => prop_assert_eq!(left.as_slice(), &runs[..runs.len() - 1]),
+                // The line that says what it is about.
+                Err(_) => prop_assert!(runs.is_empty()),
+            }
+        }
+    }
 }

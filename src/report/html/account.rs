@@ -130,6 +130,13 @@ fn measure_rows(findings: &Findings) -> Vec<Row> {
             format!("{cpu} CPU, {} at most, {state}", Bytes::new(generator.rss_peak.get())),
         ));
     }
+    if let Some(harness) = &findings.harness {
+        let seconds = std::time::Duration::from_nanos(harness.cpu_ns).as_secs_f64();
+        rows.push((
+            "Highwater itself",
+            format!("{seconds:.1} s of CPU, {} at most", Bytes::new(harness.rss_peak)),
+        ));
+    }
     rows.push(("Highwater", findings.facts.highwater.clone()));
     rows.push(("Run", findings.facts.run_id.clone()));
     rows

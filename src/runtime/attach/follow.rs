@@ -15,9 +15,10 @@ use super::process::start_time;
 use super::{Attached, Identity, inode_of};
 use crate::clock::Clock;
 use crate::event::{Event, Evidence, Exit, LifeId, OomKill, What};
+use crate::plan::Budget;
 
 /// Events of one target that may wait.
-const EVENTS: usize = 64;
+const EVENTS: usize = Budget::TARGET_NEWS;
 
 /// How often it is looked whether a target is still there.
 const LOOK: Duration = Duration::from_millis(50);

@@ -20,14 +20,14 @@ use super::watcher::{Blame, LAST_WORDS, Subject, Watcher};
 use super::{Docker, Reach, network_of, pid_of};
 use crate::cgroup::{Hierarchies, Nest, Place, thaw};
 use crate::event::{Event, GeneratorPath, What};
-use crate::plan::TargetPlan;
+use crate::plan::{Budget, TargetPlan};
 use crate::units::{Bytes, Limit};
 
 /// The least memory limit that Docker accepts.
 const LEAST_MEMORY: Bytes = Bytes::from_mib(6);
 
 /// Events of one target that may wait.
-const EVENTS: usize = 64;
+const EVENTS: usize = Budget::TARGET_NEWS;
 
 /// A container that was not started yet.
 #[derive(Debug)]
