@@ -640,12 +640,12 @@ impl Runtime {
         }
     }
 
-    /// Reaches a target from beside, as long as it runs.
+    /// Reaches a target, whose plan this is, from beside, as long as it runs.
     #[must_use]
-    pub fn hand(&self, target: &Target) -> Hand {
+    pub fn hand(&self, target: &Target, plan: &TargetPlan) -> Hand {
         let kind = match (&self.kind, &target.inner) {
             (Kind::Docker(docker), TargetKind::Docker(running)) => {
-                hand::HandKind::Docker(docker.hand(running.id()))
+                hand::HandKind::Docker(docker.hand(running.id(), mask::Mask::of(&plan.env)))
             }
             (Kind::Native(_), TargetKind::Native(running)) => {
                 hand::HandKind::Native(running.hand(target.netns()))

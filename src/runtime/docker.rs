@@ -26,6 +26,7 @@ pub use helper::Pipe;
 pub use stats::Stats;
 pub(super) use watch::{News, Seen as Container};
 
+use super::mask::Mask;
 use super::{Built, Error, Program, Say, build, check_release, explain, host, image, leftovers};
 use crate::cgroup::{self, Hierarchies, Tree};
 use crate::clock::Clock;
@@ -146,8 +147,8 @@ impl Docker {
     }
 
     /// Reaches into a container that runs.
-    pub(super) fn hand(&self, id: &str) -> Hand {
-        Hand { engine: self.engine.clone(), id: id.to_owned() }
+    pub(super) fn hand(&self, id: &str, mask: Option<Mask>) -> Hand {
+        Hand { engine: self.engine.clone(), id: id.to_owned(), mask }
     }
 
     /// Whether containers can be started below cgroups of ours, by the engine's cgroup driver.

@@ -18,8 +18,9 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::hand::{keep_end, outcome};
+use super::hand::{Ending, outcome};
 use super::leftovers::Scratch;
+use super::mask::Mask;
 use super::oom_notice::OomNotice;
 use super::output::{Channel, Output};
 use super::spawn::{Entry, Network, enter_before_exec};
@@ -352,24 +353,25 @@ impl Hand {
         let groups = doors(&self.groups).map_err(failed)?;
         enter_before_exec(&mut command, Entry { groups, network });
         let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
-        let mut printed = Vec::new();
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let (said, complained) = tokio::join!(end_of(out), end_of(err));
-        keep_end(&mut printed, &said);
-        keep_end(&mut printed, &complained);
+        let mask = Mask::of(&self.env);
+        let (said, complained) =
+            tokio::join!(end_of(out, Ending::new(mask.clone())), end_of(err, Ending::new(mask)));
+        let printed = format!("{said} {complained}");
         let status = child.wait().await.map_err(failed)?;
-        outcome(Some(exit_code(status)), &printed)
+        outcome(Some(exit_code(status)), printed.trim())
     }
 }
 
 /// The end of what comes through a pipe.
-async fn end_of(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let (mut kept, mut buffer) = (Vec::new(), vec![0; 4096]);
-    let Some(mut pipe) = pipe else { return kept };
-    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-        keep_end(&mut kept, &buffer[..length]);
+async fn end_of(pipe: Option<impl AsyncRead + Unpin>, mut ending: Ending) -> String {
+    let mut buffer = vec![0; 4096];
+    if let Some(mut pipe) = pipe {
+        while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+            ending.add(&buffer[..length]);
+        }
     }
-    kept
+    ending.text()
 }
 
 async fn send(events: &Sender<Event>, event: Event) {

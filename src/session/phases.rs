@@ -84,7 +84,7 @@ impl Session {
             Ok(driving) => driving,
             Err(error) => return error.of_target().map(|text| Some(Early::Failed(text))),
         };
-        self.acting.reach(Some(self.runtime.hand(&first.target)));
+        self.acting.reach(Some(self.runtime.hand(&first.target, &plan.target)));
         let mut begins = self.clock.now() + HEAD_START;
         let (mut early, mut failed) = (None, None);
         for (index, phase) in (0_u16..).zip(&plan.phases) {
@@ -159,7 +159,7 @@ impl Session {
                 Opened::Ready(next) => {
                     let redirect = driving.redirect(&next.target, plan.target.port);
                     self.during(redirect).await??;
-                    self.acting.reach(Some(self.runtime.hand(&next.target)));
+                    self.acting.reach(Some(self.runtime.hand(&next.target, &plan.target)));
                     *life = Some(next);
                     return Ok(None);
                 }

@@ -6,7 +6,8 @@ use bollard::query_parameters::KillContainerOptionsBuilder;
 use futures_util::StreamExt;
 
 use super::super::explain;
-use super::super::hand::{keep_end, outcome};
+use super::super::hand::{Ending, outcome};
+use super::super::mask::Mask;
 use super::Engine;
 
 /// Reaches into one container.
@@ -14,6 +15,8 @@ use super::Engine;
 pub(in super::super) struct Hand {
     pub(super) engine: Engine,
     pub(super) id: String,
+    /// Keeps secrets out of what is told of a program.
+    pub(super) mask: Option<Mask>,
 }
 
 impl Hand {
@@ -36,15 +39,15 @@ impl Hand {
             ..ExecConfig::default()
         };
         let exec = api.create_exec(&self.id, config).await?;
-        let mut printed = Vec::new();
+        let mut printed = Ending::new(self.mask.clone());
         if let StartExecResults::Attached { mut output, .. } =
             api.start_exec(&exec.id, None).await?
         {
             while let Some(piece) = output.next().await {
-                keep_end(&mut printed, &piece?.into_bytes());
+                printed.add(&piece?.into_bytes());
             }
         }
         let ended = api.inspect_exec(&exec.id).await?;
-        Ok(outcome(ended.exit_code, &printed))
+        Ok(outcome(ended.exit_code, &printed.text()))
     }
 }
