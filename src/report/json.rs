@@ -137,9 +137,9 @@ fn composition(row: &Composition) -> CompositionRow {
 
 #[derive(Serialize, JsonSchema)]
 struct HarnessRow {
-    /// CPU time of all its threads.
+    /// CPU time of all its threads in this run, in seconds.
     cpu_seconds: f64,
-    /// The same as a share of the run's time.
+    /// CPU time per wall time, in percent of one CPU.
     cpu_percent: Option<f64>,
     /// Its resident memory as the run ended.
     rss_bytes: u64,
