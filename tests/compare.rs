@@ -45,6 +45,11 @@ fn failing_tests(path: &std::path::Path) -> Vec<String> {
     failed.map(name).collect()
 }
 
+/// A metric's name in words, without its tags, which the titles of tests put otherwise.
+fn plain(metric: &str) -> String {
+    metric.split('{').next().unwrap_or_default().replace('_', " ")
+}
+
 #[test]
 fn a_service_that_takes_more_fails_and_one_that_does_not_passes() {
     let Some(runtime) = Runtime::BOTH.into_iter().rev().find(|runtime| runtime.is_there()) else {
@@ -75,8 +80,7 @@ fn a_service_that_takes_more_fails_and_one_that_does_not_passes() {
     let markdown = std::fs::read_to_string(bench.path().join("comparison.md")).unwrap();
     assert!(markdown.contains("**worse**"), "{markdown}");
     let worse = json["rows"].as_array().unwrap().iter().filter(|r| r["outcome"] == "regression");
-    let mut worse: Vec<String> =
-        worse.map(|row| row["metric"].as_str().unwrap().replace('_', " ")).collect();
+    let mut worse: Vec<String> = worse.map(|row| plain(row["metric"].as_str().unwrap())).collect();
     worse.push("verdict".to_owned());
     assert_eq!(failing_tests(&bench.path().join("comparison.xml")), worse);
     let text = compare(&sides, &["--no-color", "--quiet", "--all"]);
