@@ -100,8 +100,9 @@ impl Session {
             // However late this is noticed: nothing fell due after its time, and a phase that was
             // over before it began took none.
             let ends = self.clock.now().clamp(begins, planned);
-            self.during(driving.end_phase(index, ends)).await??;
-            self.take(Event { at: ends, what: What::PhaseEnd { phase: index } }).await?;
+            let ended = self.end_phase(&driving, index, ends).await;
+            // The first failure is what is told: others follow from it.
+            failed = failed.or(ended.err());
             if early.is_none() && phase.stop_early {
                 early = self.seen.bad_quality().map(Early::Aborted);
             }
@@ -113,10 +114,26 @@ impl Session {
         // What was counted is told, whatever went wrong.
         let drain =
             if early.is_none() && failed.is_none() { plan.traffic.drain } else { Duration::ZERO };
-        self.during(driving.finish(drain)).await??;
+        let finished = self.finish_traffic(driving, drain).await;
+        failed.or(finished.err()).map_or(Ok(early), Err)
+    }
+
+    async fn end_phase(
+        &mut self,
+        driving: &Driving,
+        index: u16,
+        ends: Moment,
+    ) -> Result<(), Error> {
+        let told = self.during(driving.end_phase(index, ends)).await?;
+        self.take(Event { at: ends, what: What::PhaseEnd { phase: index } }).await?;
+        told
+    }
+
+    async fn finish_traffic(&mut self, driving: Driving, drain: Duration) -> Result<(), Error> {
+        let finished = self.during(driving.finish(drain)).await?;
         self.record_now(What::Drained).await?;
         self.let_the_window_end().await?;
-        failed.map_or(Ok(early), Err)
+        finished
     }
 
     /// Waits for the end of a phase, through as many lives as that takes where the plan wants it.
