@@ -79,7 +79,12 @@ fn a_limit_is_proved_above_what_is_needed_and_goes_on_after_an_interruption() {
     bench.run(&written).expect_code(0);
     let text = std::fs::read_to_string(bench.path().join("pod.yaml")).unwrap();
     assert!(text.starts_with("kind: Pod\nspec:\n  containers:\n  - name: shop # ours\n"), "{text}");
-    assert!(text.contains(&format!("memory: {}Mi", limit / MIB)), "{text}");
+    let quantity = if limit.is_multiple_of(MIB) {
+        format!("{}Mi", limit / MIB)
+    } else {
+        format!("{}Ki", limit / 1024)
+    };
+    assert!(text.contains(&format!("limits:\n        memory: {quantity}\n")), "{text}");
 
     startup_service(&bench, "limits = { memory = \"64MiB\" }\n", BURST);
     let another = bench.run(&args);
