@@ -279,9 +279,24 @@ impl Session {
         self.pump_what_is_there().await?;
         self.take(self.own.event(&self.clock)).await?;
         self.record_now(What::Finished(finish)).await?;
-        let recorder = self.recorder;
-        Ok(tokio::task::spawn_blocking(move || recorder.finish())
-            .await
-            .expect("finishing a recording does not panic")?)
+        close_recording(self.recorder).await
     }
+}
+
+/// Ends the recording of a run that came to its end, or says last why it could not go on.
+async fn conclude(recorder: Recorder, done: Result<Finish, Error>) -> Result<Finish, Error> {
+    match &done {
+        // Dropped now, the recorder puts this at the end of what it has taken.
+        Err(error) => {
+            let text = crate::runtime::explain(error);
+            recorder.last_words().say(Finish::Failed { text });
+        }
+        Ok(_) => close_recording(recorder).await?,
+    }
+    done
+}
+
+async fn close_recording(recorder: Recorder) -> Result<(), Error> {
+    let closing = tokio::task::spawn_blocking(move || recorder.finish());
+    Ok(closing.await.expect("finishing a recording does not panic")?)
 }

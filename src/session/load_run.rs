@@ -43,17 +43,7 @@ impl LoadRun {
     /// When the engine can't work or the recording can't be written.
     pub async fn run(mut self) -> Result<Finish, Error> {
         let done = Box::pin(self.run_to_end()).await;
-        if let Err(error) = &done {
-            // Dropped now, the recorder puts this at the end of what it has taken.
-            let text = crate::runtime::explain(error);
-            self.recorder.last_words().say(Finish::Failed { text });
-            return done;
-        }
-        let recorder = self.recorder;
-        tokio::task::spawn_blocking(move || recorder.finish())
-            .await
-            .expect("finishing a recording does not panic")?;
-        done
+        super::conclude(self.recorder, done).await
     }
 
     async fn run_to_end(&mut self) -> Result<Finish, Error> {
