@@ -58,9 +58,11 @@ impl From<crate::record::Error> for Fault {
     fn from(error: crate::record::Error) -> Self {
         use crate::record::Error as E;
         let exit = match error {
-            E::Missing { .. } | E::Foreign { .. } | E::TooNew { .. } | E::Exists { .. } => {
-                Exit::BadUse
-            }
+            E::Missing { .. }
+            | E::Foreign { .. }
+            | E::TooNew { .. }
+            | E::Exists { .. }
+            | E::InUse { .. } => Exit::BadUse,
             E::Create { .. }
             | E::Store { .. }
             | E::NoRoom { .. }

@@ -31,6 +31,12 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// Another run writes into the directory.
+    #[error("another run writes into `{path}`")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There is no recording.
     #[error("there is no recording in `{path}`")]
     Missing {
@@ -137,6 +143,9 @@ impl Error {
             Self::Create { .. } => Some("choose a writable place with `--out DIR`".to_owned()),
             Self::Exists { .. } => {
                 Some("choose another place with `--out DIR`, or remove the old run".to_owned())
+            }
+            Self::InUse { .. } => {
+                Some("choose another place with `--out DIR`, or wait for its end".to_owned())
             }
             Self::Missing { .. } => Some(
                 "give the directory of a run, such as `reports/demo-20260101-120000`".to_owned(),

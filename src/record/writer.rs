@@ -1,7 +1,6 @@
 //! Writing: a thread of its own, so that the disk never delays the run.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -228,17 +227,7 @@ fn make(made: &Path, path: &Path, header: &Header) -> Result<Connection, Error> 
     let connection = Connection::open(made).map_err(refused)?;
     store::create(&connection, header).map_err(refused)?;
     connection.close().map_err(|(_, error)| refused(error))?;
-    match fs::hard_link(made, path) {
-        Ok(()) => fs::remove_file(made).map_err(unmade)?,
-        // Another run has begun in the same directory meanwhile.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let _ = fs::remove_file(made);
-            let path = path.parent().unwrap_or(path).to_owned();
-            return Err(Error::Exists { path });
-        }
-        // A file system without links.
-        Err(_) => fs::rename(made, path).map_err(unmade)?,
-    }
+    fs::rename(made, path).map_err(unmade)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(refused)?;
     store::begin_writing(&connection).map_err(refused)?;
@@ -341,17 +330,13 @@ mod tests {
     }
 
     #[test]
-    fn of_two_runs_that_begin_in_one_directory_the_second_is_refused() {
+    fn of_two_runs_in_one_directory_the_second_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        // Both have found it empty.
         let first = RunDirectory::create(dir.path()).unwrap();
-        let second = RunDirectory::create(dir.path()).unwrap();
-        let header = fixtures::header();
-        let recorder = Recorder::create(&first, &header, &Budget::default()).unwrap();
-        let refused = Recorder::create(&second, &header, &Budget::default());
-        assert!(matches!(refused, Err(Error::Exists { .. })));
-        recorder.finish().unwrap();
-        assert!(Recording::open(&first).is_ok());
+        let second = RunDirectory::create(dir.path());
+        assert!(matches!(second, Err(Error::InUse { .. })));
+        drop(first);
+        assert!(RunDirectory::create(dir.path()).is_ok(), "it is free again");
     }
 
     #[test]
