@@ -167,7 +167,9 @@ fn crc(parts: &[&[u8]]) -> u32 {
 /// they take otherwise, as their histograms have room for what may come.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    /// The earliest of its events; those that were joined come later than they happened.
     pub(super) first: Option<Moment>,
+    /// The latest.
     pub(super) last: Moment,
     pub(super) events: u32,
     plain: Vec<u8>,
@@ -190,8 +192,8 @@ impl Batch {
     }
 
     fn count(&mut self, at: Moment) {
-        self.first.get_or_insert(at);
-        self.last = at;
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
+        self.last = self.last.max(at);
         self.events += 1;
     }
 

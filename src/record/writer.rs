@@ -178,9 +178,9 @@ impl Writer {
         let checksum = store::checksum(first_ns, last_ns, i64::from(batch.events), &body);
         let _ = self.connection.unchecked_transaction().and_then(|transaction| {
             transaction.execute(
-                "UPDATE batch SET last_ns = ?2, events = ?3, checksum = ?4, body = ?5 \
-                 WHERE seq = ?1",
-                params![seq, last_ns, batch.events, checksum, body],
+                "UPDATE batch SET first_ns = ?2, last_ns = ?3, events = ?4, checksum = ?5, \
+                 body = ?6 WHERE seq = ?1",
+                params![seq, first_ns, last_ns, batch.events, checksum, body],
             )?;
             transaction.execute("DELETE FROM batch WHERE seq > ?1", [seq])?;
             transaction.commit()
@@ -274,6 +274,35 @@ mod tests {
         assert_eq!(events, (0..=3000).map(event).collect::<Vec<_>>());
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "one file, without WAL: {left:?}");
+    }
+
+    /// A window that waits for its next one comes after events that are later than it.
+    #[tokio::test]
+    async fn what_packing_puts_in_another_order_is_sound() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::create(dir.path()).unwrap();
+        let budget = Budget { commit_events: 1, ..Budget::default() };
+        let recorder = Recorder::create(&directory, &fixtures::header(), &budget).unwrap();
+        let full = u64::from(PACK_EVENTS);
+        let window = crate::event::TrafficWindow::default();
+        let traffic =
+            Event { at: Moment::from_millis(full), what: What::Traffic(Box::new(window)) };
+        let notes = |from: u64, to: u64| (from..to).map(event);
+        let all = notes(0, full).chain([traffic.clone()]).chain(notes(full + 1, full + 10));
+        for event in all.collect::<Vec<_>>() {
+            recorder.record(event).await.unwrap();
+        }
+        recorder.finish().unwrap();
+        let recording = Recording::open(&directory).unwrap();
+        let kept: Vec<Event> = recording.events().map(Result::unwrap).collect();
+        assert_eq!(kept.len() as u64, full + 10);
+        assert_eq!(kept.last(), Some(&traffic), "it waited for another one to the end");
+        let range = "SELECT first_ns, last_ns FROM batch ORDER BY seq DESC LIMIT 1";
+        let connection = Connection::open(directory.recording()).unwrap();
+        let range: (i64, i64) =
+            connection.query_row(range, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let ns = |ms: u64| in_ns(Moment::from_millis(ms));
+        assert_eq!(range, (ns(full), ns(full + 9)), "the earliest and the latest");
     }
 
     #[tokio::test]
