@@ -91,6 +91,33 @@ fn a_limit_is_proved_above_what_is_needed_and_goes_on_after_an_interruption() {
     assert!(another.expect_code(2).stderr.contains("another scenario"), "{}", another.stderr);
 }
 
+/// A service that lives on its page cache: a tenth of the file is enough to survive.
+#[test]
+fn a_limit_under_which_a_service_only_thrashes_is_too_low() {
+    if !Runtime::Docker.is_there() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.scenario(
+        &["cachey", "--file-mib", "96", "--every-ms", "0", "--read-kib", "4096", "--mapped"],
+        &format!(
+            "limits = {{ memory = \"160MiB\" }}\nready = {{ http = \"/health\" }}\n\
+             [startup]\ntrials = 1\nsettle = \"100ms\"\n\
+             [[scenario]]\nname = \"get\"\n[[scenario.step]]\nget = \"/\"\n{BURST}"
+        ),
+    );
+    let ended = bench.run(&["size", "--runtime", "docker", "--out", "out", "--json"]);
+    let json = ended.expect_code(0).json();
+    let sizing = &json["sizing"];
+    let thrashed = sizing["thrashed_limit_bytes"].as_u64().unwrap_or(0);
+    let limit = sizing["recommended_limit_bytes"].as_u64().unwrap_or(0);
+    assert!(thrashed > 16 * MIB && limit > thrashed, "{sizing:#}");
+    assert!((48 * MIB..136 * MIB).contains(&limit), "{sizing:#}");
+    assert!(sizing["runs"].as_u64().unwrap() <= 12, "{sizing:#}");
+    let told = std::fs::read_to_string(ended.out.join("report.md")).unwrap();
+    assert!(told.contains("with room"), "{told}");
+}
+
 #[test]
 fn what_can_not_be_searched_is_told_at_once() {
     if !Runtime::Docker.is_there() {

@@ -14,9 +14,11 @@ const PSI_MORE: f64 = 10.0;
 const LATENCY_TIMES: f64 = 2.0;
 const LATENCY_MORE_MS: f64 = 20.0;
 /// Memory is short where tasks wait for it so much more, in points of a percent, or so many more
-/// faults wait for a device.
+/// faults wait for a device, or so many more bytes are read from one: what was cached before is
+/// read again. (cgroup v1 has no PSI for a group.)
 const PRESSED_PSI: f64 = 1.0;
 const PRESSED_FAULTS: u64 = 100;
+const PRESSED_READ_BYTES: u64 = 16 << 20;
 /// Of the throughput with room it keeps at least so much.
 const LEAST_RATE: f64 = 0.9;
 /// So many more requests may fail, in points of a percent.
@@ -77,6 +79,9 @@ pub struct SizePhase {
     pub psi_percent: Option<f64>,
     /// Page faults that waited for a device.
     pub major_faults: Option<u64>,
+    /// Bytes read from devices.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
     /// CPU time per wall time, in cores.
     pub cpu_cores: Option<f64>,
     /// Requests per second.
@@ -157,9 +162,12 @@ impl SizePhase {
         {
             return Some(format!("{now:.0} requests/s in {name} ({then:.0} with room)"));
         }
-        let faults = self.major_faults.unwrap_or(0);
-        let more_faults = faults > room.major_faults.unwrap_or(0) * 2 + PRESSED_FAULTS;
-        let pressed = psi > PRESSED_PSI || more_faults;
+        let more = |now: Option<u64>, then: Option<u64>, by: u64| {
+            now.unwrap_or(0) > then.unwrap_or(0).saturating_mul(2).saturating_add(by)
+        };
+        let pressed = psi > PRESSED_PSI
+            || more(self.major_faults, room.major_faults, PRESSED_FAULTS)
+            || more(self.read_bytes, room.read_bytes, PRESSED_READ_BYTES);
         if let (Some(now), Some(then), true) = (self.p99_ms, room.p99_ms, pressed)
             && now > LATENCY_TIMES * then
             && now > then + LATENCY_MORE_MS
@@ -213,6 +221,7 @@ fn phase(phase: &Phase) -> SizePhase {
         p99_ms: traffic.and_then(|row| row.latency).map(|times: Times| times.p99),
         psi_percent: target.and_then(|row| row.psi_some_ms).map(percent),
         major_faults: target.and_then(|row| row.major_faults),
+        read_bytes: target.and_then(|row| row.read_bytes),
         cpu_cores: target.and_then(|row| row.cpu_cores),
         rate: traffic.and_then(|row| row.rate),
         failed_percent: traffic
@@ -257,6 +266,9 @@ mod tests {
         }
         assert_eq!(slow.worse_than(&room), None, "a busy machine is slow, too");
         slow.phases[0].major_faults = Some(10_000);
+        assert!(slow.worse_than(&room).unwrap().contains("waiting for memory"));
+        slow.phases[0].major_faults = room.phases[0].major_faults;
+        slow.phases[0].read_bytes = Some(room.phases[0].read_bytes.unwrap_or(0) * 2 + (17 << 20));
         assert!(slow.worse_than(&room).unwrap().contains("waiting for memory"));
         let mut waiting = room.clone();
         waiting.phases[0].psi_percent = Some(50.0);

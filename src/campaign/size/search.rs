@@ -231,6 +231,8 @@ struct View {
     /// The most that any run surely held, and held at most.
     held: Option<(Bytes, Bytes)>,
     by_chance: bool,
+    /// Runs that survived worse than with room.
+    thrashed: usize,
     /// By what share the highest burst of a run was above the median, at most.
     spread: f64,
     /// Finite limits above `bad` that survived, and how many times.
@@ -266,6 +268,7 @@ impl View {
             need,
             held: most(|need| need.0).zip(most(|need| need.1)),
             spread: survived().map(|row| row.spread).fold(0.0, f64::max),
+            thrashed: tried.iter().filter(|row| row.fate == Fate::Thrashed).count(),
             by_chance: survived().any(|row| row.limit.bytes().is_some_and(|l| Some(l) <= bad)),
             survived: rows,
             tried: tried.to_vec(),
@@ -351,7 +354,10 @@ fn closer(scope: &Scope, view: &View, good: Limit) -> Option<Bytes> {
         let (low, high) = (times(bad, 1.0 + GAP / 2.0), times(good, 1.0 - GAP / 2.0));
         (low..=high).contains(limit)
     };
-    let middle = (good.as_f64() / bad.as_f64()).sqrt().min(2.0 - STEEPEST);
+    let half = (good.as_f64() / bad.as_f64()).sqrt();
+    // What is held says nothing of what a service reads again and again: the knee of one that lives
+    // on its page cache may be anywhere.
+    let middle = if view.thrashed > 1 { half } else { half.min(2.0 - STEEPEST) };
     let middle = round_up(times(bad, middle));
     let is_bad = |row: &&Tried| row.limit == Limit::Bytes(bad);
     let chance = view.tried.iter().filter(is_bad).any(|row| row.fate == Fate::Survived);

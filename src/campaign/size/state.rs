@@ -217,6 +217,7 @@ mod tests {
                 p99_ms,
                 psi_percent,
                 major_faults: rate.map(|_| 3),
+                read_bytes: rate.map(|_| 4096),
                 cpu_cores,
                 rate,
                 failed_percent,
