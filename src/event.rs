@@ -15,6 +15,7 @@ mod facts;
 mod histogram;
 mod life;
 mod memory;
+mod printed;
 mod requests;
 mod spikes;
 mod ticks;
@@ -36,6 +37,7 @@ pub use memory::{
     Band, KernelBands, KernelParts, MemoryWindow, PeakMethod, SamplerReport, SamplingStart,
     SchedulingClass,
 };
+pub use printed::{PrintedLine, PrintedNear};
 pub use requests::{Request, RequestBlock};
 pub use spikes::{Spike, SpikeBatch};
 pub use ticks::{Tick, TickBlock, UnpackError};
@@ -173,6 +175,8 @@ pub enum What {
     ActionEnded(ActionEnded),
     /// What the harness's own process has used; told as the run ends.
     Harness(HarnessReport),
+    /// What the target printed around a spike.
+    Printed(PrintedNear),
 }
 
 impl What {
@@ -192,6 +196,7 @@ impl What {
             Self::Memory(window) => Some(window.life),
             Self::Ticks(block) => Some(block.life),
             Self::Spikes(batch) => Some(batch.life),
+            Self::Printed(near) => Some(near.life),
             Self::Vitals(vitals) => vitals.life,
             Self::SamplerDone(report) => Some(report.life),
             Self::Watched(start) => Some(start.life),

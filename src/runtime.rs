@@ -23,27 +23,22 @@ mod mask;
 mod native;
 mod oom_notice;
 mod output;
+mod reach;
 mod ready;
+mod recent;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod spawn;
+mod target;
+mod waiting;
 
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
-
-use futures_util::future::BoxFuture;
-use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::sync::watch;
 
 use crate::cgroup::{Hierarchies, Nest, Place};
-use crate::clock::{Clock, Moment};
-use crate::event::{Event, Exit, GeneratorPath, HostFacts, LifeId, ReleaseBuild};
-use crate::plan::{Budget, ReadyCheck, ReadyPlan, TargetPlan};
-use crate::units::{Bytes, Human, Limit};
+use crate::clock::Clock;
+use crate::event::{HostFacts, LifeId, ReleaseBuild};
+use crate::plan::{Budget, ReadyCheck, TargetPlan};
+use crate::units::{Bytes, Limit};
 
 pub use attach::{Again, AttachError, Attached, Attacher, Following, Wanted};
 pub use build::Say;
@@ -52,7 +47,12 @@ pub use error::{Error, ErrorKind, explain};
 pub use hand::Hand;
 pub use host::{bare_host_facts, boot_id};
 pub use leftovers::{Leftover, Leftovers, Scratch, goes_on, leftovers, remove_leftovers};
+pub use reach::Via;
 pub use ready::{ReadyProbe, await_ready};
+pub use target::{Printout, Target};
+pub use waiting::Proof;
+
+use target::TargetKind;
 
 /// Where the user wants the target to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,36 +64,6 @@ pub enum Choice {
     /// A cgroup of our own.
     Native,
 }
-
-/// How a container's memory is sampled and its network reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// From here: root on the engine's own host.
-    Direct,
-    /// From a helper container of ours.
-    Helper,
-    /// By reading its cgroup, which can't be changed; requests go through a published port.
-    ReadOnly,
-    /// By the engine's own stats, a reading a second; requests go through a published port.
-    DockerStats,
-}
-
-impl Via {
-    /// The name that recordings and reports use.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Helper => "helper",
-            Self::ReadOnly => "read-only",
-            Self::DockerStats => "docker-stats",
-        }
-    }
-}
-
-/// What a readiness check made elsewhere will find: the moment at which the target proved ready,
-/// or what the last try found.
-pub type Proof = BoxFuture<'static, Result<Moment, String>>;
 
 /// Where the target runs.
 #[derive(Debug)]
@@ -180,98 +150,6 @@ enum PreparedKind {
     Native(native::Ready),
     #[cfg(test)]
     Scripted(scripted::Ready),
-}
-
-/// A target that was started.
-#[derive(Debug)]
-pub struct Target {
-    life: LifeId,
-    address: SocketAddr,
-    pid: Option<i32>,
-    netns: Option<OwnedFd>,
-    path: GeneratorPath,
-    /// Whether it ended before its network could be entered.
-    lost: bool,
-    cgroup_dirs: Vec<PathBuf>,
-    events: Option<Receiver<Event>>,
-    ended: watch::Receiver<Option<Exit>>,
-    output: output::Output,
-    inner: TargetKind,
-}
-
-#[derive(Debug)]
-enum TargetKind {
-    Docker(docker::Running),
-    Native(native::Running),
-    #[cfg(test)]
-    Scripted(scripted::Running),
-}
-
-impl Target {
-    /// Which life it is.
-    #[must_use]
-    pub const fn life(&self) -> LifeId {
-        self.life
-    }
-
-    /// Where it is reached: inside its network namespace, or from here.
-    #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Its first process, as its host numbers it; none where it is gone already.
-    #[must_use]
-    pub const fn pid(&self) -> Option<i32> {
-        self.pid
-    }
-
-    /// Its network namespace, where we may enter it.
-    #[must_use]
-    pub fn netns(&self) -> Option<OwnedFd> {
-        self.netns.as_ref().and_then(|fd| fd.try_clone().ok())
-    }
-
-    /// Whether it ended before its network could be entered: what is sent to its address would go
-    /// to somebody else.
-    #[must_use]
-    pub const fn is_lost(&self) -> bool {
-        self.lost
-    }
-
-    /// Why it ended, where it did not end by itself but by the hand of others.
-    #[must_use]
-    pub fn blame(&self) -> Option<String> {
-        match &self.inner {
-            TargetKind::Docker(running) => running.blame(),
-            TargetKind::Native(_) => None,
-            #[cfg(test)]
-            TargetKind::Scripted(_) => None,
-        }
-    }
-
-    /// How requests reach it.
-    #[must_use]
-    pub const fn path(&self) -> GeneratorPath {
-        self.path
-    }
-
-    /// The directories of its own cgroup, one a hierarchy.
-    #[must_use]
-    pub fn cgroup_dirs(&self) -> Vec<PathBuf> {
-        self.cgroup_dirs.clone()
-    }
-
-    /// Counts the bytes that it prints, as long as it runs.
-    #[must_use]
-    pub fn log_bytes(&self) -> Arc<AtomicU64> {
-        self.output.count()
-    }
-
-    /// What the runtime tells of it, once: its start, kills, its end.
-    pub const fn take_events(&mut self) -> Option<Receiver<Event>> {
-        self.events.take()
-    }
 }
 
 impl Runtime {
@@ -371,30 +249,6 @@ impl Runtime {
         }
     }
 
-    /// The best way to its targets' memory and network that can be had without trying a helper.
-    #[must_use]
-    pub fn best_via(&self) -> Via {
-        match &self.kind {
-            Kind::Docker(docker) if docker.is_in_reach() => Via::Direct,
-            Kind::Docker(_) => Via::Helper,
-            Kind::Native(_) => Via::Direct,
-            #[cfg(test)]
-            Kind::Scripted(_) => Via::Direct,
-        }
-    }
-
-    /// What is left where a helper can't be had.
-    #[must_use]
-    pub fn via_without_helper(&self) -> Via {
-        match &self.kind {
-            Kind::Docker(docker) if docker.is_readable() => Via::ReadOnly,
-            Kind::Docker(_) => Via::DockerStats,
-            Kind::Native(_) => Via::Direct,
-            #[cfg(test)]
-            Kind::Scripted(_) => Via::Direct,
-        }
-    }
-
     /// Starts a helper container and gives the talk with it.
     ///
     /// # Errors
@@ -412,63 +266,6 @@ impl Runtime {
     #[must_use]
     pub fn takes_parents(&self) -> bool {
         matches!(&self.kind, Kind::Docker(docker) if docker.takes_parents())
-    }
-
-    /// Handles cgroups and networks from here.
-    ///
-    /// # Errors
-    /// When there are no cgroups to be seen.
-    pub fn reach_directly(&mut self) -> Result<(), Error> {
-        match &mut self.kind {
-            Kind::Docker(docker) => docker.reach_directly(&mut self.notes),
-            Kind::Native(_) => Ok(()),
-            #[cfg(test)]
-            Kind::Scripted(_) => Ok(()),
-        }
-    }
-
-    /// Leaves cgroups and networks to a helper, whose host is this and has these cgroups.
-    pub fn reach_by_helper(&mut self, hierarchies: Hierarchies, host: HostFacts) {
-        self.host = Some(host);
-        if let Kind::Docker(docker) = &mut self.kind {
-            docker.reach_by_helper(hierarchies, &mut self.notes);
-        }
-    }
-
-    /// Only reads cgroups from here.
-    ///
-    /// # Errors
-    /// When there are none.
-    pub fn reach_to_read(&mut self) -> Result<(), Error> {
-        match &mut self.kind {
-            Kind::Docker(docker) => docker.reach_to_read(&mut self.notes),
-            Kind::Native(_) => Ok(()),
-            #[cfg(test)]
-            Kind::Scripted(_) => Ok(()),
-        }
-    }
-
-    /// Only asks the engine.
-    pub fn reach_by_stats(&mut self) {
-        if let Kind::Docker(docker) = &mut self.kind {
-            docker.reach_by_stats();
-        }
-    }
-
-    /// Follows the engine's own stats of a target.
-    #[must_use]
-    pub fn follow_stats(
-        &self,
-        target: &Target,
-        clock: &Clock,
-        events: Sender<Event>,
-    ) -> Option<Stats> {
-        match (&self.kind, &target.inner) {
-            (Kind::Docker(docker), TargetKind::Docker(running)) => {
-                Some(docker.follow_stats(running.id(), target.life, clock, events))
-            }
-            _ => None,
-        }
     }
 
     /// Builds the target, and refuses a debug build that was not asked for.
@@ -564,58 +361,6 @@ impl Runtime {
         }
     }
 
-    /// Waits until the target is ready, by `proof` where the check is made elsewhere. Gives the
-    /// moment at which it proved so.
-    ///
-    /// # Errors
-    /// When it ends before, or is not ready in time.
-    pub async fn wait_ready(
-        &self,
-        target: &Target,
-        plan: &ReadyPlan,
-        clock: &Clock,
-        proof: Option<Proof>,
-    ) -> Result<Moment, Error> {
-        let mut proving = match proof {
-            Some(proof) => Proving::Elsewhere(proof),
-            None if target.lost && !matches!(plan.check, ReadyCheck::Log { .. }) => Proving::Never,
-            None => Proving::Here(ready::Probing::start(ready::Probe {
-                check: plan.check.clone(),
-                address: target.address,
-                netns: target.netns(),
-                proxied: target.path == GeneratorPath::Published,
-                output: Some(target.output.clone()),
-                clock: clock.clone(),
-            })?),
-        };
-        let mut ended = target.ended.clone();
-        let has_ended = async {
-            match ended.wait_for(Option::is_some).await {
-                Ok(exit) => *exit,
-                Err(_) => None,
-            }
-        };
-        let within = plan.within + proving.grace();
-        let not_ready = |check: String| Error::NotReady {
-            within: Human(plan.within).to_string(),
-            check,
-            log: target.output.quote(),
-        };
-        let waited = tokio::select! {
-            found = proving.ready() => Some(found),
-            exit = has_ended => {
-                if let Some(text) = target.blame() {
-                    return Err(Error::Taken { text });
-                }
-                let code = exit.and_then(|exit| exit.code);
-                let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
-                return Err(Error::EndedEarly { code, log: target.output.quote() });
-            }
-            () = tokio::time::sleep(within) => None,
-        };
-        waited.unwrap_or_else(|| Err(proving.last_try())).map_err(not_ready)
-    }
-
     /// Asks the target to stop, as its plan says, and then ends it. Does nothing where it has
     /// ended.
     ///
@@ -690,40 +435,6 @@ impl Runtime {
         };
         let removed = leftovers::forget(self.own_hierarchies(), &self.run_id).await;
         found.and(removed)
-    }
-}
-
-/// Who checks readiness.
-enum Proving {
-    Here(ready::Probing),
-    Elsewhere(Proof),
-    /// Nobody: there is no network to look into.
-    Never,
-}
-
-impl Proving {
-    async fn ready(&mut self) -> Result<Moment, String> {
-        match self {
-            Self::Here(probing) => Ok(probing.ready().await),
-            Self::Elsewhere(proof) => proof.await,
-            Self::Never => std::future::pending().await,
-        }
-    }
-
-    fn last_try(&self) -> String {
-        match self {
-            Self::Here(probing) => probing.last_try(),
-            Self::Elsewhere(_) => "its helper container did not answer".to_owned(),
-            Self::Never => "its network was gone before it could be entered".to_owned(),
-        }
-    }
-
-    /// Time for an answer from elsewhere to arrive.
-    const fn grace(&self) -> Duration {
-        match self {
-            Self::Here(_) | Self::Never => Duration::ZERO,
-            Self::Elsewhere(_) => Duration::from_secs(2),
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod life;
 mod load_run;
 mod own;
 mod phases;
+mod prints;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod seen;
@@ -26,14 +27,12 @@ mod survey;
 mod watch;
 mod way;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock::Clock;
-use crate::event::{Event, Finish, LifeId, TrialsDone, What};
+use crate::event::{Event, Finish, TrialsDone, What};
 use crate::judge::FlightRecorder;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -96,8 +95,7 @@ pub struct Session {
     gaps: gaps::Gaps,
     /// What of an event is recorded; kept for its room.
     to_record: Vec<Event>,
-    /// What the lives have printed so far, in bytes.
-    log_counters: BTreeMap<LifeId, Arc<AtomicU64>>,
+    prints: prints::Prints,
     next_life: u32,
     /// Lives of the main container so far.
     main_lives: u32,
@@ -141,7 +139,7 @@ impl Session {
             acting,
             flight,
             to_record: Vec::new(),
-            log_counters: BTreeMap::new(),
+            prints: prints::Prints::default(),
             next_life: 0,
             main_lives: 0,
         }
@@ -190,10 +188,10 @@ impl Session {
     /// Takes in one event.
     async fn take(&mut self, mut event: Event) -> Result<(), Error> {
         if let What::Vitals(vitals) = &mut event.what
-            && let Some(counter) = vitals.life.and_then(|life| self.log_counters.get(&life))
+            && let Some(bytes) = vitals.life.and_then(|life| self.prints.bytes(life))
         {
             // Who measures need not be who reads the output.
-            vitals.log_bytes = Some(counter.load(Ordering::Relaxed));
+            vitals.log_bytes = Some(bytes);
         }
         if !self.seen.take(&event) {
             return Ok(());
@@ -205,11 +203,14 @@ impl Session {
             (self.observer)(&note);
             self.recorder.record(note).await?;
         }
+        let at = event.at;
         self.flight.take(event, &mut self.to_record);
         let mut recorded = Ok(());
+        self.to_record.extend(self.prints.due(at));
         for event in self.to_record.drain(..) {
-            if matches!(event.what, What::Spikes(_)) {
+            if let What::Spikes(batch) = &event.what {
                 // Found just now, in the ticks.
+                self.prints.spikes(batch);
                 (self.observer)(&event);
             }
             let taken = self.recorder.record(event).await;

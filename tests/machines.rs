@@ -158,6 +158,8 @@ fn a_run_can_be_scraped_and_its_requests_be_kept() {
             "all",
             "--junit",
             "out.xml",
+            "--influx",
+            "out.lp",
         ]);
         let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -185,6 +187,9 @@ fn a_run_can_be_scraped_and_its_requests_be_kept() {
         let json = ended.expect_code(0).json();
         let xml = std::fs::read_to_string(bench.path().join("out.xml")).unwrap();
         assert!(xml.contains("memory: max&lt;90%"), "{xml}");
+        let points = std::fs::read_to_string(bench.path().join("out.lp")).unwrap();
+        assert!(points.lines().count() > 40, "a point a window of 100 ms at least: {points}");
+        assert!(points.starts_with("highwater_"), "{points}");
         check_requests(&bench, &json);
         drop(bench);
         assert_eq!(left_behind(), Vec::<String>::new(), "left behind by {runtime:?}");

@@ -76,7 +76,7 @@ fn nothing_came_of_hostile_text(browser: &mut Browser) {
     );
     assert!(!heading.contains('\u{202e}'), "marks that turn text around are replaced");
     let body = text(browser, "main");
-    for what in ["GET /0", "image", "kind", "process", "note", "it says so"] {
+    for what in ["GET /0", "image", "kind", "process", "note", "it says so", "printed"] {
         assert!(body.contains(&format!("{what} </script><script>")), "{what} is not shown");
     }
 }
@@ -138,6 +138,10 @@ fn dragging_and_keys_zoom(browser: &mut Browser) {
     assert_eq!(shown(browser), whole);
     browser.press("ArrowRight");
     assert!(!text(browser, ".value").is_empty());
+    browser.eval("void (location.hash = '#ms-30000-45000')");
+    browser.settle();
+    assert_eq!(shown(browser), (30_000.0, 45_000.0), "a link can lead to a part");
+    browser.press("Escape");
 }
 
 fn spikes_are_shown_by_their_ticks(browser: &mut Browser, json: &Value) {

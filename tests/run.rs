@@ -118,7 +118,19 @@ fn every_spike_of_a_mebibyte_is_in_the_report() {
             .count();
         assert!(right >= 50, "{right} of 50 spikes found on {runtime:?}: {seen:#?}");
         assert!(seen.len() <= 52, "spikes that were none: {seen:#?}");
+        let said_so = seen.iter().filter(|spike| is_printed_beside(spike)).count();
+        assert!(said_so >= 48, "{said_so} of 50 have what was printed beside them: {seen:#?}");
     });
+}
+
+/// Whether the service's own word on a spike is told with it: it prints one after each.
+fn is_printed_beside(spike: &Value) -> bool {
+    let at = spike["at_ms"].as_f64().unwrap();
+    spike["log_lines"].as_array().unwrap().iter().any(|line| {
+        let is_its_word = line["text"].as_str().unwrap().starts_with("{\"event\":\"spike\"");
+        let after = line["at_ms"].as_f64().unwrap() - at;
+        is_its_word && (-5.0..35.0).contains(&after)
+    })
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl Collector {
             What::OomKill(kill) => self.kill(kill, at),
             What::Ticks(block) if self.is_main(block.life) => self.spikes.ticks(block),
             What::Spikes(batch) if self.is_main(batch.life) => self.spikes.told(batch),
+            What::Printed(near) if self.is_main(near.life) => self.spikes.printed(near),
             What::Vitals(vitals) => self.vitals(at, vitals),
             What::Logged { life, bytes } if self.is_main(*life) => {
                 self.whole.logged(*life, bytes.get());

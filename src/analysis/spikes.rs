@@ -16,7 +16,10 @@ use usual::{Levels, Usual};
 use super::clips::{Clip, Clips};
 use super::costs::Estimate;
 use crate::clock::Moment;
-use crate::event::{FlowWindow, LifeId, SamplingStart, Spike, SpikeBatch, TickBlock, Vitals};
+use crate::event::{
+    FlowWindow, LifeId, PrintedLine, PrintedNear, SamplingStart, Spike, SpikeBatch, TickBlock,
+    Vitals,
+};
 use crate::judge::{Places, SpikeDetector};
 use crate::plan::Outline;
 
@@ -44,6 +47,8 @@ pub(super) struct Spikes {
     times: VecDeque<(Moment, Moment)>,
     usual: Usual,
     readings: Readings,
+    /// What was printed around spikes, by the life and the moment of the peak.
+    printed: BTreeMap<(LifeId, Moment), Vec<PrintedLine>>,
     kept: Vec<Kept>,
     total: u64,
     any_ticks: bool,
@@ -140,6 +145,11 @@ impl Spikes {
         self.readings.add(at, vitals);
     }
 
+    /// What was printed around a spike that was told.
+    pub(super) fn printed(&mut self, near: &PrintedNear) {
+        self.printed.insert((near.life, near.spike), near.lines.clone());
+    }
+
     /// The oldest window goes; without a spike, it tells what is usual.
     fn forget_first(&mut self) {
         let Some((end, window)) = self.flow.pop_front() else { return };
@@ -166,9 +176,10 @@ impl Spikes {
         while !self.flow.is_empty() {
             self.forget_first();
         }
-        let usual = &self.usual;
+        let (usual, printed) = (&self.usual, &self.printed);
         let of = |kept: &Kept| SpikeFinding {
             near: near(&kept.spike, marks),
+            lines: printed.get(&(kept.life, kept.spike.at)).cloned().unwrap_or_default(),
             ..finding(kept, places, outline, usual, costs)
         };
         let rows = self.kept.iter().map(of).collect();
@@ -272,6 +283,7 @@ fn finding(
         suspects,
         change: kept.change,
         near: Vec::new(),
+        lines: Vec::new(),
         confirmed: None,
     }
 }

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::{
     Band, Counts, ErrorKind, Event, Evidence, Exit, Finish, FlowWindow, GeneratorPath,
     GeneratorReport, HarnessReport, Histogram, IterationWindow, LifeId, LifeRole, LifeStart,
-    MemoryWindow, OomKill, PeakMethod, Request, RequestBlock, SamplerReport, SamplingStart,
-    SchedulingClass, Spike, SpikeBatch, StepFlow, Tick, TickBlock, TrafficWindow, TrialsDone,
-    TrialsEnd, UserWindow, Vitals, What,
+    MemoryWindow, OomKill, PeakMethod, PrintedLine, PrintedNear, Request, RequestBlock,
+    SamplerReport, SamplingStart, SchedulingClass, Spike, SpikeBatch, StepFlow, Tick, TickBlock,
+    TrafficWindow, TrialsDone, TrialsEnd, UserWindow, Vitals, What,
 };
 use crate::clock::Moment;
 use crate::units::{Bytes, Limit};
@@ -185,6 +185,13 @@ fn sampled() -> impl Strategy<Value = What> {
         (life(), prop::collection::vec(spike, 0..4), any::<u8>()).prop_map(
             |(life, found, beyond)| {
                 What::Spikes(SpikeBatch { life, found, beyond: beyond.into() })
+            }
+        ),
+        (life(), moment(), prop::collection::vec((moment(), "\\PC{0,20}"), 0..4)).prop_map(
+            |(life, spike, lines)| {
+                let line = |(at, text)| PrintedLine { at, text };
+                let lines = lines.into_iter().map(line).collect();
+                What::Printed(PrintedNear { life, spike, lines })
             }
         ),
     ]

@@ -72,6 +72,14 @@ impl Budget {
     pub const TARGET_NEWS: usize = 64;
     /// A line of a target's output is cut to so many bytes where it is quoted or matched.
     pub const LOG_LINE: usize = 4096;
+    /// The last lines of a target's output that are kept until the spikes beside them are known.
+    pub const RECENT_LINES: usize = 512;
+    /// Such a line is cut to so many bytes.
+    pub const RECENT_LINE: usize = 512;
+    /// Lines that are told of one spike.
+    pub const LINES_NEAR_SPIKE: usize = 5;
+    /// Spikes of one run whose lines are told: the largest so far, each as it comes.
+    pub const SPIKES_WITH_LINES: usize = 2000;
 }
 
 /// The sampler.

@@ -14,7 +14,7 @@ use super::json_rows::{
     ReasonRow, SamplerRow, SpikeRow, TargetRow, ThresholdRow,
 };
 use super::json_sizing::{SizingRow, sizing};
-use super::json_spikes::{change, confirmed, suspect};
+use super::json_spikes::{change, confirmed, log_line, suspect};
 use super::json_startup::{StartupRow, startup};
 use super::json_target::{ProcessRow, WrittenRow, process, vital, written};
 use super::json_traffic::{lateness, traffic};
@@ -277,6 +277,7 @@ fn spike(row: &SpikeFinding) -> SpikeRow<'_> {
         suspects: row.suspects.iter().map(suspect).collect(),
         change: row.change.map(change),
         near: &row.near,
+        log_lines: row.lines.iter().map(log_line).collect(),
         confirmed: row.confirmed.as_ref().map(confirmed),
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::json_concurrency::FailingRow;
 use super::json_growth::RecoveryRow;
-use super::json_spikes::{ChangeRow, ConfirmedRow, SuspectRow};
+use super::json_spikes::{ChangeRow, ConfirmedRow, LogLineRow, SuspectRow};
 use super::json_target::VitalRow;
 use super::json_traffic::{LatenessRow, TrafficRow};
 use crate::event::{Evidence, GeneratorPath, ReleaseBuild, SchedulingClass};
@@ -152,6 +152,8 @@ pub(super) struct SpikeRow<'a> {
     pub(super) change: Option<ChangeRow>,
     /// What happened close to it, in words.
     pub(super) near: &'a [String],
+    /// The lines that the target printed nearest to its begin, within a second, at most five.
+    pub(super) log_lines: Vec<LogLineRow<'a>>,
     /// What replaying the first suspect alone showed.
     pub(super) confirmed: Option<ConfirmedRow<'a>>,
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::json::{number, places};
 use crate::analysis::{Change, Confirmed, Suspect};
+use crate::event::PrintedLine;
 use crate::units::Bytes;
 
 /// A step that was in flight at a spike; see [`Suspect`].
@@ -41,6 +42,19 @@ pub(super) struct ChangeRow {
     open_files: Option<i64>,
     /// Bytes printed.
     log_bytes: Option<u64>,
+}
+
+/// A line that the target printed; see [`PrintedLine`].
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LogLineRow<'a> {
+    /// When it came in, a moment after it was printed.
+    at_ms: f64,
+    /// Its text: secrets masked, control characters left out, cut after 512 bytes.
+    text: &'a str,
+}
+
+pub(super) fn log_line(row: &PrintedLine) -> LogLineRow<'_> {
+    LogLineRow { at_ms: number(row.at.as_millis_f64()), text: &row.text }
 }
 
 /// What replaying the suspect showed; see [`Confirmed`].

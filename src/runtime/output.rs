@@ -8,12 +8,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use regex::Regex;
 
 use super::Error;
 use super::mask::Mask;
+use super::recent::Recent;
 use crate::clock::{Clock, Moment};
+use crate::event::PrintedLine;
 use crate::plan::Budget;
 use crate::units::is_harmful;
 
@@ -50,6 +53,7 @@ struct State {
     line: [Vec<u8>; 2],
     lines: VecDeque<String>,
     lines_max: usize,
+    recent: Recent,
     pattern: Option<Regex>,
     matched: Option<Moment>,
     clock: Clock,
@@ -82,6 +86,7 @@ impl Output {
             line: [Vec::new(), Vec::new()],
             lines: VecDeque::new(),
             lines_max: budget.quoted_log_lines,
+            recent: Recent::default(),
             pattern,
             matched: None,
             clock: clock.clone(),
@@ -89,9 +94,14 @@ impl Output {
         Ok(Self { state: Arc::new(Mutex::new(state)), count: Arc::default() })
     }
 
-    /// Counts all bytes that are written, kept or not.
-    pub(super) fn count(&self) -> Arc<AtomicU64> {
-        self.count.clone()
+    /// All bytes that were written so far, kept or not.
+    pub(super) fn bytes(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The lines of late that ended nearest to a moment, in their order.
+    pub(super) fn lines_near(&self, at: Moment, within: Duration) -> Vec<PrintedLine> {
+        self.state().recent.near(at, within)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -189,6 +199,7 @@ impl State {
             return;
         }
         let bytes = std::mem::take(line);
+        self.recent.push(self.clock.now(), &bytes);
         let line = String::from_utf8_lossy(&bytes).into_owned();
         let matches = || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(&line));
         if self.matched.is_none() && matches() {
@@ -241,7 +252,7 @@ mod tests {
         assert!(text.starts_with("line 00\nline 01\n"), "{text}");
         assert!(text.ends_with("line 98\nline 99\n"), "{text}");
         assert!(text.contains("[760 bytes left out]"), "{text}");
-        assert_eq!(output.count().load(Ordering::Relaxed), 800, "what is left out counts");
+        assert_eq!(output.bytes(), 800, "what is left out counts");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The life of one container: opened, watched, closed.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::way::{Measured, Measuring, Sampling, Way};
@@ -130,7 +129,7 @@ impl Session {
             }
         };
         self.forward_events(&mut target);
-        self.log_counters.insert(id, target.log_bytes());
+        self.prints.begin(id, target.printout());
         let follow = || runtime.follow_stats(&target, &clock, events.clone()).map(Sampling::Engine);
         let sampling = sampling.or_else(follow).expect("only Docker's targets are left to stats");
         let measuring =
@@ -219,16 +218,17 @@ impl Session {
             let measured = tokio::time::timeout(LAST_MEASURE, measuring.measure());
             let _ = self.during(measured).await?;
         }
-        let log_bytes = target.log_bytes();
+        let printout = target.printout();
         let stopped = self.during(runtime.stop(&mut target)).await?;
         if let Some(measuring) = measuring {
             // That it broke down was told when it did: a run goes on without.
             let _ = self.during(measuring.stop()).await?;
         }
         let sampled = self.during(sampling.stop()).await?;
-        let bytes = Bytes::new(log_bytes.load(Ordering::Relaxed));
-        self.log_counters.remove(&id);
-        self.record_now(What::Logged { life: id, bytes }).await?;
+        for event in self.prints.end(id, self.clock.now()) {
+            self.take(event).await?;
+        }
+        self.record_now(What::Logged { life: id, bytes: Bytes::new(printout.bytes()) }).await?;
         let wait = tokio::time::sleep(AFTERMATH);
         self.until(wait, |seen| seen.end_of(id).is_some()).await?;
         let removed = self.during(runtime.remove(target)).await?;

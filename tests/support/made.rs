@@ -8,9 +8,9 @@ use std::time::Duration;
 use highwater::clock::{Clock, Moment};
 use highwater::event::{
     Band, Counts, ErrorKind, Event, Exit, Finish, FlowWindow, GeneratorPath, GeneratorReport,
-    Histogram, HostFacts, LifeId, LifeRole, LifeStart, MemoryWindow, PeakMethod, ProcessRss,
-    ReleaseBuild, RunFacts, SamplerReport, SamplingStart, SchedulingClass, Spike, SpikeBatch,
-    StepFlow, Tick, TickBlock, TrafficWindow, Vitals, What,
+    Histogram, HostFacts, LifeId, LifeRole, LifeStart, MemoryWindow, PeakMethod, PrintedLine,
+    PrintedNear, ProcessRss, ReleaseBuild, RunFacts, SamplerReport, SamplingStart, SchedulingClass,
+    Spike, SpikeBatch, StepFlow, Tick, TickBlock, TrafficWindow, Vitals, What,
 };
 use highwater::plan::{Budget, LimitsOutline, Outline, PhaseOutline, StepOutline, Words};
 use highwater::record::{Header, Recorder, RunDirectory};
@@ -208,6 +208,8 @@ impl Maker<'_> {
             let spike = Spike { at: peak_at, peak: top, rise, begin, end };
             let batch = SpikeBatch { life: LIFE, found: vec![spike], beyond: 0 };
             self.say(at, What::Spikes(batch));
+            let lines = vec![PrintedLine { at: begin, text: self.run.named("printed") }];
+            self.say(at, What::Printed(PrintedNear { life: LIFE, spike: peak_at, lines }));
         }
         let band = |min: Bytes, max: Bytes| Band { min, max, last: min };
         let cache = Bytes::from_mib(8);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::event::PrintedLine;
 use crate::units::Bytes;
 
 /// A spike, and what was going on.
@@ -26,6 +27,8 @@ pub struct SpikeFinding {
     pub change: Option<Change>,
     /// What happened within a second of it, in words.
     pub near: Vec<String>,
+    /// The lines that the target printed nearest to its begin, within a second.
+    pub lines: Vec<PrintedLine>,
     /// What replaying the first suspect alone showed; none where that was not done.
     pub confirmed: Option<Confirmed>,
 }

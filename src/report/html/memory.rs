@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::data::clip;
 use super::{fit, or_dash, picture, plain};
 use crate::analysis::{Findings, Growth, Phase, SpikeFinding, Suspect, Trial};
+use crate::clock::Moment;
 use crate::report::{
     Renderer, StartupSvg, TimelineSvg, actions, costs, growth as growing, startup_words, text,
     watch,
@@ -136,7 +137,17 @@ fn suspects(row: &SpikeFinding) -> Markup {
         }
         @if row.suspects.len() > SUSPECTS { div { "and " (row.suspects.len() - SUSPECTS) " more" } }
         @if !row.near.is_empty() { div.of { "nearby: " (plain(&row.near.join(", "))) } }
+        @for line in &row.lines { div.of { "printed " (aside(row.at, line.at)) ": " code { (plain(&line.text)) } } }
         @if let Some(words) = costs::confirmed(row) { div.of { (text::clean(&words, 500)) } }
+    }
+}
+
+/// How far one moment is from another.
+fn aside(of: Moment, at: Moment) -> String {
+    if at > of {
+        format!("{} ms after", at.since(of).as_millis())
+    } else {
+        format!("{} ms before", of.since(at).as_millis())
     }
 }
 
