@@ -7,16 +7,22 @@
 # BINARY    the program, where it is not on the path
 set -euo pipefail
 
-# xargs splits and unquotes as a shell does, and runs nothing of what it reads.
-arguments=()
-while IFS= read -r -d '' word; do
-    arguments+=("$word")
-done < <(printf '%s' "${ARGS:-}" | xargs -r printf '%s\0')
-
 place="$(mktemp -d "${RUNNER_TEMP:-/tmp}/highwater-run.XXXXXX")"
 report="$place/report"
+
+# xargs splits and unquotes as a shell does, and runs nothing of what it reads.
+if ! printf '%s' "${ARGS:-}" | xargs -r printf '%s\0' >"$place/args"; then
+    echo "::error title=highwater::args has a quote without its other half on the same line" >&2
+    echo "exit-code=2" >>"$GITHUB_OUTPUT"
+    exit 2
+fi
+mapfile -d '' -t arguments <"$place/args"
+
+scenario="${SCENARIO:-highwater.toml}"
+# A file, even where its name begins as an option does.
+case "$scenario" in -*) scenario="./$scenario" ;; esac
 code=0
-"${BINARY:-highwater}" run "${SCENARIO:-highwater.toml}" --out "$report" \
+"${BINARY:-highwater}" run "$scenario" --out "$report" \
     --fail-on "${FAIL_ON:-fail}" ${arguments[@]+"${arguments[@]}"} || code=$?
 
 # A key of run.json that stands alone on its line, so many spaces from its edge.

@@ -1,7 +1,9 @@
 //! What machines read: workflows, the composite action, and the scripts of both.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
@@ -126,6 +128,43 @@ fn workflows_call_scripts_that_are_there() {
     assert!(count > 4, "{count}");
 }
 
+#[test]
+fn actions_of_others_are_named_by_commit() {
+    let line = regex::Regex::new(r"uses: (\S+)(.*)").expect("a regex");
+    let pinned = regex::Regex::new(r"^[\w./-]+@[0-9a-f]{40}$").expect("a regex");
+    let mut count = 0;
+    for name in ["action.yml", ".github/workflows/ci.yml", ".github/workflows/release.yml"] {
+        let text = std::fs::read_to_string(root().join(name)).expect("the file is there");
+        for used in line.captures_iter(&text) {
+            assert!(pinned.is_match(&used[1]), "{name}: a tag can be moved: {}", &used[1]);
+            assert!(used[2].starts_with(" # v"), "{name}: which version is {}?", &used[1]);
+            count += 1;
+        }
+    }
+    assert!(count > 5, "{count}");
+}
+
+#[test]
+fn no_dependency_needs_a_newer_toolchain_than_is_promised() {
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .current_dir(root())
+        .other_options(
+            ["--locked", "--filter-platform", "x86_64-unknown-linux-gnu"].map(str::to_owned),
+        )
+        .exec()
+        .expect("cargo knows the workspace");
+    let own = metadata.workspace_packages()[0].rust_version.clone().expect("it is promised");
+    let newer: Vec<String> = metadata
+        .packages
+        .iter()
+        .filter(|package| package.rust_version.as_ref().is_some_and(|needed| *needed > own))
+        .map(|package| {
+            format!("{} {} needs {:?}", package.name, package.version, package.rust_version)
+        })
+        .collect();
+    assert!(metadata.packages.len() > 100 && newer.is_empty(), "{own} is promised: {newer:#?}");
+}
+
 /// Runs a script as GitHub would: with a file for its outputs, and in a directory of its own.
 fn script(name: &str, args: &[&str], here: &Path, env: &[(&str, &str)]) -> (Output, String) {
     let outputs = here.join("outputs");
@@ -138,6 +177,7 @@ fn script(name: &str, args: &[&str], here: &Path, env: &[(&str, &str)]) -> (Outp
         .env("GITHUB_PATH", here.join("path"))
         .env("RUNNER_TEMP", here)
         .env_remove("GITHUB_ACTIONS")
+        .env_remove("GITHUB_ACTION_PATH")
         .envs(env.iter().copied())
         .output()
         .expect("bash runs");
@@ -189,10 +229,108 @@ fn a_release_is_packed_fetched_and_checked() {
     let (refused, _) = script(".github/action/install.sh", &[], here, &env);
     assert!(!refused.status.success(), "{}", told(&refused));
     assert_eq!(std::fs::read_to_string(here.join("path")).unwrap_or_default(), "");
+    // Nor is what has a right sum of something else.
+    let sums = here.join(format!("dist/highwater-{target}.tar.gz.sha256"));
+    std::fs::write(here.join("empty"), "").expect("the file can be written");
+    let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let other = format!("{of_nothing}  {}\n", here.join("empty").display());
+    std::fs::write(sums, other).expect("the file can be written");
+    let (refused, _) = script(".github/action/install.sh", &[], here, &env);
+    assert!(!refused.status.success(), "{}", told(&refused));
     // A binary that needs what a host may not have is no release.
     let dynamic = std::env::current_exe().expect("it is known").to_string_lossy().into_owned();
     let (refused, _) = script(".github/release/pack.sh", &[target, &dynamic, "dist"], here, &[]);
     assert!(!refused.status.success(), "{}", told(&refused));
+}
+
+/// A program beside the script that writes down its arguments, a line each, and ends with `code`.
+fn recorder(name: &str, code: u8, here: &Path) -> PathBuf {
+    let program = here.join(name);
+    let text =
+        format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >>{}/asked\nexit {code}\n", here.display());
+    std::fs::write(&program, text).expect("the file can be written");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
+    program
+}
+
+fn asked(here: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(here.join("asked")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_release_is_fetched_from_where_the_action_is() {
+    let own = "/runner/_actions/maker/highwater/v1.2.3";
+    let cases = [
+        // Inside another composite action GitHub names that one.
+        (own, "other/action", "v9.9.9", "", Some("maker/highwater/releases/download/v1.2.3")),
+        (own, "", "", "latest", Some("maker/highwater/releases/latest/download")),
+        (own, "", "", "v1.0.0-rc.1", Some("maker/highwater/releases/download/v1.0.0-rc.1")),
+        ("/work/checkout", "maker/highwater", "v2.0.0", "", {
+            Some("maker/highwater/releases/download/v2.0.0")
+        }),
+        ("/runner/_actions/maker/highwater/a/branch", "", "", "", {
+            Some("maker/highwater/releases/latest/download")
+        }),
+        (own, "", "", "../../../../other/name/releases/download/v1.0.0", None),
+        (own, "", "", "v1.0.0\n::add-mask::x", None),
+        (own, "", "", "v1.0.0$(touch made)", None),
+    ];
+    for (path, repository, reference, version, from) in cases {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let here = dir.path();
+        recorder("curl", 22, here);
+        let search = format!("{}:{}", here.display(), std::env::var("PATH").unwrap_or_default());
+        let env = [
+            ("PATH", search.as_str()),
+            ("GITHUB_ACTION_PATH", path),
+            ("GITHUB_SERVER_URL", "https://forge.test"),
+            ("REPOSITORY", repository),
+            ("REF", reference),
+            ("VERSION", version),
+            ("TARGET", "t"),
+        ];
+        let (output, _) = script(".github/action/install.sh", &[], here, &env);
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert_eq!(told(&output).lines().count(), 1, "{}", told(&output));
+        let wanted = from.map(|from| format!("https://forge.test/{from}/highwater-t.tar.gz"));
+        assert_eq!(asked(here).last(), wanted.as_ref(), "{version}: {}", told(&output));
+        assert!(!here.join("made").exists(), "{version}");
+    }
+}
+
+#[test]
+fn the_actions_arguments_are_split_and_never_run() {
+    let run = |scenario: &str, args: &str| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let here = dir.path();
+        let binary = recorder("a binary", 0, here);
+        let env = [
+            ("SCENARIO", scenario),
+            ("ARGS", args),
+            ("FAIL_ON", "fail; touch made"),
+            ("BINARY", binary.to_str().expect("it is text")),
+        ];
+        let (output, outputs) = script(".github/action/run.sh", &[], here, &env);
+        assert!(!here.join("made").exists(), "{args}");
+        (output, outputs, asked(here))
+    };
+    let (output, _, asked) =
+        run("a $(touch made).toml", "--only 'a b' \"$(touch made)\"\n`touch made` ''");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_eq!(asked[..3], ["run", "a $(touch made).toml", "--out"]);
+    let rest =
+        ["--fail-on", "fail; touch made", "--only", "a b", "$(touch made)", "`touch", "made`", ""];
+    assert_eq!(asked[4..], rest);
+    let (_, _, asked) = run("--help", "");
+    assert_eq!(asked[1], "./--help");
+    // Half of the arguments would be another run.
+    for args in ["--only ci --set 'a=b", "--set \"a\nb\""] {
+        let (output, outputs, asked) = run("a.toml", args);
+        assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+        assert_eq!(outputs, "exit-code=2\n");
+        assert!(asked.is_empty(), "{asked:?}");
+    }
 }
 
 #[test]
