@@ -11,7 +11,7 @@ place="$(mktemp -d "${RUNNER_TEMP:-/tmp}/highwater-run.XXXXXX")"
 report="$place/report"
 
 # xargs splits and unquotes as a shell does, and runs nothing of what it reads.
-if ! printf '%s' "${ARGS:-}" | xargs -r printf '%s\0' >"$place/args"; then
+if ! printf '%s\n' "${ARGS:-}" | xargs -r printf '%s\0' >"$place/args"; then
     echo "::error title=highwater::args has a quote without its other half on the same line" >&2
     echo "exit-code=2" >>"$GITHUB_OUTPUT"
     exit 2
