@@ -35,6 +35,7 @@ mod manifest;
 mod markdown;
 mod metrics;
 mod panels;
+mod paths;
 mod scale;
 mod schema;
 mod sizing;

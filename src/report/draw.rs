@@ -9,6 +9,7 @@ use plotters::backend::{DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
+use super::paths::shortened;
 use super::text::{clean, xml};
 
 const SCALE: f64 = 4.0;
@@ -197,7 +198,7 @@ impl<'a> Canvas<'a> {
 
 /// Puts the head of a picture in place of the backend's own: size, title, description, colours.
 pub(super) fn close(body: &str, width: u32, height: u32, title: &str, description: &str) -> String {
-    let inner = body.find('>').map_or("", |end| &body[end + 1..]);
+    let inner = shortened(body.find('>').map_or("", |end| &body[end + 1..]));
     let (title, description) = (xml(&clean(title, 200)), xml(&clean(description, 1000)));
     let style = style_sheet();
     let (wide, high) = (width * 4, height * 4);
@@ -231,7 +232,7 @@ pub(super) fn variables() -> String {
 fn style_sheet() -> String {
     use std::fmt::Write;
     let mut sheet = "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',\
-                     sans-serif}polyline{stroke-linejoin:round}\
+                     sans-serif}path{stroke-linejoin:round}\
                      @media (prefers-color-scheme:dark){"
         .to_owned();
     for (_, ink) in INKS {
