@@ -120,12 +120,20 @@ fn faulty(faults: &scenario::Faults) -> Fault {
 
 /// A runtime for the run's tasks. Sampler, vitals, recorder and load have threads of their own.
 pub(super) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    descriptors_are_there().map_err(|error| Fault::new(Exit::HostCannot, &error, None))?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("session")
         .enable_all()
         .build()
         .map_err(|error| Fault::new(Exit::HostCannot, &error, None))
+}
+
+/// An event loop takes some descriptors, and panics where it gets none for its signals.
+fn descriptors_are_there() -> std::io::Result<()> {
+    let files: std::io::Result<Vec<std::fs::File>> =
+        (0..8).map(|_| std::fs::File::open("/dev/null")).collect();
+    files.map(drop)
 }
 
 /// How much of a run is done.

@@ -9,16 +9,29 @@ use nix::unistd::Pid;
 
 use crate::run::wait_for;
 
+/// What becomes the engine, in its own network. It reads the range of ports as it starts.
+const BEGIN: &str = "ip link set lo up
+    [ -z \"$1\" ] || echo \"$1\" > /proc/sys/net/ipv4/ip_local_port_range
+    shift; exec dockerd \"$@\"";
+
 /// The engine.
 pub(crate) struct Daemon {
     dir: tempfile::TempDir,
     flags: Vec<&'static str>,
+    /// The ports that its network gives to who asks for any, first and last; all of them, where
+    /// nothing is said.
+    ports: &'static str,
     process: Option<Child>,
 }
 
 impl Daemon {
     /// Starts it; none where this host has none, or we may not.
     pub(crate) fn start(flags: &[&'static str]) -> Option<Self> {
+        Self::start_with_ports(flags, "")
+    }
+
+    /// Starts it with these ports to give.
+    pub(crate) fn start_with_ports(flags: &[&'static str], ports: &'static str) -> Option<Self> {
         let there = Command::new("dockerd").arg("--version").stdout(Stdio::null()).status();
         if !crate::support::is_root() || !there.is_ok_and(|status| status.success()) {
             crate::support::skip("an engine of our own needs root and dockerd");
@@ -26,7 +39,7 @@ impl Daemon {
         }
         // Short: sockets' paths have 108 bytes.
         let dir = tempfile::Builder::new().prefix("hwd").tempdir_in("/tmp").expect("a directory");
-        let mut daemon = Self { dir, flags: flags.to_vec(), process: None };
+        let mut daemon = Self { dir, flags: flags.to_vec(), ports, process: None };
         daemon.begin();
         Some(daemon)
     }
@@ -66,7 +79,7 @@ impl Daemon {
         std::fs::write(self.path("daemon.json"), "{}").expect("the file can be written");
         let place = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
         let process = Command::new("unshare")
-            .args(["--net", "--", "sh", "-c", "ip link set lo up; exec dockerd \"$@\"", "sh"])
+            .args(["--net", "--", "sh", "-c", BEGIN, "sh", self.ports])
             .args([place("data-root", "data"), place("exec-root", "exec"), place("pidfile", "pid")])
             .arg(place("config-file", "daemon.json"))
             .arg(format!("--host={}", self.host()))

@@ -128,19 +128,18 @@ fn helper() -> Option<String> {
 
 /// Every port that Docker might publish is somebody else's.
 fn ports() -> Option<String> {
-    let daemon = Daemon::start(&["--bip=10.213.7.1/24"])?;
+    let daemon = Daemon::start_with_ports(&["--bip=10.213.7.1/24"], "41000 41003")?;
     let bench = Bench::new();
     bench.scenario(&["steady"], &traffic(3));
     // In the engine's own network: a range of four ports, all of which are taken.
-    let script = "echo 41000 41003 > /proc/sys/net/ipv4/ip_local_port_range
-                  for p in 41000 41001 41002 41003; do
+    let script = "for p in 41000 41001 41002 41003; do
                       python3 -c 'import socket,sys,time
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind((\"127.0.0.1\", int(sys.argv[1])))
 s.listen()
-time.sleep(600)' $p & done
-                  sleep 2; \"$@\"; code=$?; kill $(jobs -p); exit $code";
+time.sleep(60)' $p >/dev/null 2>&1 & pids=\"$pids $!\"; done
+                  sleep 2; \"$@\"; code=$?; kill $pids; exit $code";
     let inner = command(&bench, Runtime::Docker);
     let namespace = format!("--net=/proc/{}/ns/net", daemon.pid());
     let mut outer = Command::new("nsenter");
