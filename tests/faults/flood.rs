@@ -114,8 +114,7 @@ fn check(done: &Done, runtime: Runtime, mib: u64) -> String {
         assert!((mib * MIB..mib * MIB + 4096).contains(&told), "{told} bytes of {mib} MiB");
     } else {
         assert!(told <= mib * MIB + 4096, "{told} bytes of {mib} MiB");
-        // As fast as Docker writes its own log, which takes its time on a busy machine.
-        assert!(told > mib * MIB / 8, "{told} bytes of {mib} MiB");
+        assert!(told > mib * MIB / 2, "{told} bytes of {mib} MiB");
     }
     let kept = std::fs::metadata(done.ended.out.join("target-main.log")).expect("a log").len();
     let most = highwater::plan::Budget::default().target_output.get();
