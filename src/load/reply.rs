@@ -58,16 +58,24 @@ impl Kept {
         let all = self.wire.kept.get() + data.len();
         let most = as_usize(Budget::DEFAULT.answer);
         self.cut_off |= self.bytes.len() + data.len() > most || all > self.wire.keeps;
-        if !self.cut_off {
+        if self.cut_off {
+            self.release();
+        } else {
             self.bytes.extend_from_slice(data);
             self.wire.kept.set(all);
         }
+    }
+
+    /// Half a body is of no use, and may be held for as long as its answer goes on.
+    fn release(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.wire.kept.set(self.wire.kept.get() - bytes.len());
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.wire.kept.set(self.wire.kept.get() - self.bytes.len());
+        self.release();
     }
 }
 
@@ -411,6 +419,10 @@ mod tests {
         // Half of what all workers may keep.
         assert_eq!(all.iter().filter(|kept| !kept.cut_off).count(), 4);
         drop(all);
+        assert_eq!(wire.kept.get(), 0);
+        let mut endless = kept(&wire, most);
+        endless.push(b"x");
+        assert!(endless.cut_off && endless.bytes.is_empty(), "what was kept is given back");
         assert_eq!(wire.kept.get(), 0);
     }
 

@@ -56,7 +56,7 @@ impl Budget {
         commit_events: 1024,
         raw_ticks: Bytes::from_mib(64),
         requests: Bytes::from_mib(256),
-        harness_rss: Bytes::from_mib(256),
+        harness_rss: Bytes::from_mib(192),
     };
 }
 
