@@ -44,6 +44,8 @@ pub use model::{
     StepName, StepTraffic, TimedRequests, Times, Traffic, Verdict, Vital, Watched, Written,
 };
 
+use std::borrow::Borrow;
+
 use crate::clock::Anchor;
 use crate::event::{Event, RunFacts};
 use crate::plan::Outline;
@@ -64,11 +66,11 @@ pub fn analyse(
     outline: &Outline,
     facts: &RunFacts,
     anchor: Anchor,
-    events: impl IntoIterator<Item = Event>,
+    events: impl IntoIterator<Item: Borrow<Event>>,
 ) -> Findings {
     let mut run = watch::Run::new(outline);
     for event in events {
-        run.feed(&event);
+        run.feed(event.borrow());
     }
     run.finish(facts, anchor)
 }

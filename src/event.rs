@@ -5,7 +5,8 @@
 //! the sampler do not travel one by one: a [`MemoryWindow`] sums them up, and a [`TickBlock`]
 //! holds them packed where they are worth keeping.
 //!
-//! Serialised forms grow only by addition: new variants, and new fields with a default.
+//! Serialised forms grow only by addition: new variants, and new fields with a default. What there
+//! is much of is written as a row without names, and read with names too.
 
 mod actions;
 mod answers;
@@ -20,10 +21,12 @@ mod requests;
 mod spikes;
 mod ticks;
 mod traffic;
+pub(crate) mod varint;
 mod vitals;
 mod watch;
 
 use serde::{Deserialize, Serialize};
+use serde_tuple::Serialize_tuple;
 
 use crate::clock::Moment;
 use crate::units::Bytes;
@@ -48,8 +51,8 @@ pub use traffic::{
 pub use vitals::{BlockIo, IoSource, Others, ProcessRss, Sockets, TaskIo, Vitals};
 pub use watch::{WatchKind, WatchStart};
 
-/// Something that was seen at a moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Something that was seen at a moment. Written as a row.
+#[derive(Debug, Clone, PartialEq, Serialize_tuple, Deserialize)]
 pub struct Event {
     /// When it was seen; for windows, when they ended.
     pub at: Moment,

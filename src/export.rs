@@ -12,6 +12,7 @@ mod ticks;
 mod traffic;
 mod windows;
 
+use std::borrow::Borrow;
 use std::io;
 
 use crate::clock::{Anchor, Moment};
@@ -107,14 +108,14 @@ pub trait Sink {
 pub fn write_table(
     rows: &mut dyn Rows,
     mut sink: Box<dyn Sink + '_>,
-    events: impl IntoIterator<Item = Event>,
+    events: impl IntoIterator<Item: Borrow<Event>>,
 ) -> io::Result<u64> {
     let (mut made, mut count) = (Vec::new(), 0);
     let mut events = events.into_iter();
     loop {
         let event = events.next();
         match &event {
-            Some(event) => rows.take(event, &mut made),
+            Some(event) => rows.take(event.borrow(), &mut made),
             None => rows.finish(&mut made),
         }
         for row in made.drain(..) {

@@ -2,13 +2,14 @@
 //! while it is written.
 //!
 //! A recording is an `SQLite` database, `recording.db`. Its `meta` table holds JSON documents: what
-//! the run is ([`Outline`]), where it ran
-//! ([`RunFacts`]) and its clock's anchor. Its `batch` table holds events in
-//! order, a quarter of a second of them a row: a `MessagePack` array with field names, deflated,
-//! with a checksum (since format 2). Each batch is one transaction, so that a killed run loses at
-//! most what was not yet committed. A recording appears as a whole, header and all, or not at all;
-//! room held back on the disk lets a run tell how it ended when that is full; and of a damaged one
-//! everything is read that its checksums say is right.
+//! the run is ([`Outline`]), where it ran ([`RunFacts`]) and its clock's anchor. Its `batch` table
+//! holds events in order, a quarter of a second of them a row: a `MessagePack` array with field
+//! names, deflated, with a checksum (since format 2). Each minute these rows are packed into one, in
+//! which windows of memory and of traffic stand as rows of differences before the other events
+//! (since format 3). Each batch is one transaction, so that a killed run loses at most what was not
+//! yet committed. A recording appears as a whole, header and all, or not at all; room held back on
+//! the disk lets a run tell how it ended when that is full; and of a damaged one everything is read
+//! that its checksums say is right.
 //!
 //! Rejected: one row an event (a day's soak is then mostly row overhead), and `JSON` (five times
 //! the size before compression).
@@ -21,15 +22,18 @@ pub(crate) mod fuzz;
 mod opening;
 mod packing;
 mod reader;
+mod recorded;
 mod recorder;
 mod reserve;
 mod store;
 mod unpack;
+mod windows;
 mod writer;
 
 pub use directory::RunDirectory;
 pub use error::Error;
 pub use reader::{Events, Recording};
+pub use recorded::Recorded;
 pub use recorder::{LastWords, Recorder};
 
 use serde::{Deserialize, Serialize};
@@ -39,7 +43,7 @@ use crate::event::RunFacts;
 use crate::plan::Outline;
 
 /// The version of the recording's format that this program writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What a recording says of its run beside the events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

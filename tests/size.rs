@@ -91,6 +91,36 @@ fn a_limit_is_proved_above_what_is_needed_and_goes_on_after_an_interruption() {
     assert!(another.expect_code(2).stderr.contains("another scenario"), "{}", another.stderr);
 }
 
+/// The same need is found whichever way the service is run and its cgroup read.
+fn is_proved_by(args: &[&str]) {
+    let bench = Bench::new();
+    startup_service(&bench, "limits = { memory = \"24MiB\" }\n", BURST);
+    let ended = bench.run(&[&["size", "--out", "out", "--json", "--max", "512MiB"], args].concat());
+    let json = ended.expect_code(0).json();
+    let sizing = &json["sizing"];
+    assert_eq!((&sizing["verified"], &sizing["finished"]), (&true.into(), &true.into()));
+    let limit = sizing["recommended_limit_bytes"].as_u64().unwrap();
+    assert!((40 * MIB..56 * MIB).contains(&limit), "{limit}: {sizing:#}");
+    let killed = sizing["killed_limit_bytes"].as_u64().unwrap();
+    assert!((24 * MIB..limit).contains(&killed), "{sizing:#}");
+    assert!(sizing["runs"].as_u64().unwrap() <= 12, "{sizing:#}");
+    assert_eq!(left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn a_limit_is_proved_in_a_cgroup_of_our_own() {
+    if Runtime::Native.is_there() {
+        is_proved_by(&["--runtime", "native"]);
+    }
+}
+
+#[test]
+fn a_limit_is_proved_through_the_helper() {
+    if Runtime::Docker.is_there() {
+        is_proved_by(&["--runtime", "docker", "--via", "helper"]);
+    }
+}
+
 /// A service that lives on its page cache: a tenth of the file is enough to survive.
 #[test]
 fn a_limit_under_which_a_service_only_thrashes_is_too_low() {

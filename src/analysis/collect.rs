@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::actions::Acting;
-use super::columns::TimelineBuilder;
+use super::columns::{LatencyCounts, TimelineBuilder};
 use super::concurrency::{Loading, Surroundings};
 use super::costs::Costing;
 use super::growth::Growing;
@@ -191,9 +191,10 @@ impl Collector {
                 self.recovering.flow(at, window, &self.places, &self.outline);
             }
             What::Traffic(window) => {
-                self.timeline.traffic(at, window);
+                let latency = LatencyCounts::of(at, window);
+                self.timeline.traffic(at, window, latency.clone());
                 self.phases.of(window.phase).traffic(at, window);
-                self.loading.traffic(at, window);
+                self.loading.traffic(at, window, latency);
                 self.recovering.traffic(at, window, &self.places, &self.outline);
             }
             What::Users(window) => self.loading.users(at, window),

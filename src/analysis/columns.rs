@@ -282,12 +282,10 @@ impl TimelineBuilder {
         self.flow.add(window.start, column);
     }
 
-    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow) {
+    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow, counts: LatencyCounts) {
         if window.latency_us.count() == 0 {
             return;
         }
-        let mut counts = LatencyCounts::new(window.start, at);
-        counts.add(&window.latency_us);
         let middle = window.start + Duration::from_nanos(nanos(at.since(window.start)) / 2);
         self.latency.add(middle, counts);
     }

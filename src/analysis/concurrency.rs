@@ -91,8 +91,8 @@ impl Loading {
         self.of(window.phase).users(at, window);
     }
 
-    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow) {
-        self.of(window.phase).traffic(at, window);
+    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow, latency: LatencyCounts) {
+        self.of(window.phase).traffic(at, window, latency);
     }
 
     pub(super) fn vitals(

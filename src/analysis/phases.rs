@@ -21,7 +21,6 @@ pub(super) struct PhaseSums {
     memory: Option<PhaseMemory>,
     vitals: VitalSums,
     counts: Counts,
-    all: Timed,
     lateness: Histogram,
     status: BTreeMap<u16, u64>,
     errors: BTreeMap<ErrorKind, u64>,
@@ -33,10 +32,36 @@ pub(super) struct PhaseSums {
 #[derive(Debug, Default)]
 struct StepSums {
     counts: Counts,
-    all: Timed,
-    answers: Answered,
+    /// Requests of windows in which all were answered alike, which says it all.
+    alike: Answered,
+    /// Those of the other windows: all, and by how they were answered.
+    mixed: Timed,
+    told_apart: Answered,
     request_bytes: Histogram,
     response_bytes: Histogram,
+}
+
+impl StepSums {
+    fn take(&mut self, window: &TrafficWindow) {
+        let all = window.all();
+        if all.status.is_some() {
+            self.alike.take(window);
+        } else {
+            self.mixed.take(&all);
+            self.told_apart.take(window);
+        }
+    }
+
+    /// All requests, and by how they were answered.
+    fn whole(&self) -> (Timed, Answered) {
+        let (mut all, mut answered) = (self.mixed.clone(), Answered::default());
+        for timed in self.alike.sums() {
+            all.add(timed);
+        }
+        answered.add(&self.alike);
+        answered.add(&self.told_apart);
+        (all, answered)
+    }
 }
 
 impl PhaseSums {
@@ -58,7 +83,6 @@ impl PhaseSums {
 
     pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow) {
         self.counts.add(&window.counts);
-        self.all.take(&window.all());
         self.lateness.add(&window.lateness_us);
         self.reach.take(at, window);
         for (status, count) in &window.status {
@@ -72,10 +96,9 @@ impl PhaseSums {
         }
         let step = self.steps.entry(window.step).or_default();
         step.counts.add(&window.counts);
-        step.all.take(&window.all());
         step.request_bytes.add(&window.request_bytes);
         step.response_bytes.add(&window.response_bytes);
-        step.answers.take(window);
+        step.take(window);
     }
 
     fn finish(self, name: String, start: Moment, end: Moment, outline: &Outline) -> Phase {
@@ -99,16 +122,19 @@ impl PhaseSums {
         }
         let seconds = end.since(start).as_secs_f64();
         let us = |percent| self.lateness.percentile(percent).map(float);
-        let (mut answers, mut scenarios) = (Answered::default(), Vec::<(&str, Timed)>::new());
-        for (index, sums) in &self.steps {
-            answers.add(&sums.answers);
+        let (mut all, mut answers) = (Timed::default(), Answered::default());
+        let mut scenarios = Vec::<(&str, Timed)>::new();
+        let timed: Vec<(Timed, Answered)> = self.steps.values().map(StepSums::whole).collect();
+        for (index, (of_step, answered)) in self.steps.keys().zip(&timed) {
+            all.add(of_step);
+            answers.add(answered);
             let named = steps.get(usize::from(*index)).map_or("", |row| &row.scenario);
             match scenarios.iter_mut().find(|row| row.0 == named) {
-                Some((_, timed)) => timed.add(&sums.all),
-                None => scenarios.push((named, sums.all.clone())),
+                Some((_, timed)) => timed.add(of_step),
+                None => scenarios.push((named, of_step.clone())),
             }
         }
-        let steps = self.steps.iter().map(|(index, sums)| {
+        let steps = self.steps.iter().zip(&timed).map(|((index, sums), (timed, answered))| {
             let named = steps.get(usize::from(*index));
             StepTraffic {
                 scenario: named.map_or_else(String::new, |row| row.scenario.clone()),
@@ -118,9 +144,9 @@ impl PhaseSums {
                 unsent: sums.counts.unsent,
                 bytes_sent: sums.counts.bytes_sent,
                 bytes_received: sums.counts.bytes_received,
-                latency: times(&sums.all.latency),
-                duration: times(&sums.all.duration),
-                waiting: times(&sums.all.waiting),
+                latency: times(&timed.latency),
+                duration: times(&timed.duration),
+                waiting: times(&timed.waiting),
                 request_body: sizes(&sums.request_bytes),
                 response_body: sizes(&sums.response_bytes),
                 tags: named.map(|row| row.tags.clone()).unwrap_or_default(),
@@ -128,7 +154,7 @@ impl PhaseSums {
                     let (p50, p99) = row.body_wanted?;
                     Some(Sizes { p50, p99, max: row.body_max })
                 }),
-                answers: sums.answers.finish(),
+                answers: answered.finish(),
             }
         });
         Some(Traffic {
@@ -139,9 +165,9 @@ impl PhaseSums {
             rate: (seconds > 0.0).then(|| float(self.counts.ended) / seconds),
             bytes_sent: self.counts.bytes_sent,
             bytes_received: self.counts.bytes_received,
-            latency: times(&self.all.latency),
-            duration: times(&self.all.duration),
-            waiting: times(&self.all.waiting),
+            latency: times(&all.latency),
+            duration: times(&all.duration),
+            waiting: times(&all.waiting),
             send_lateness_us: us(50.0).zip(us(99.0)),
             answers: answers.finish(),
             scenarios: scenarios

@@ -131,10 +131,11 @@ impl Spikes {
     }
 
     pub(super) fn flow(&mut self, at: Moment, window: &FlowWindow) {
-        if self.flow.len() == FLOW_WINDOWS {
-            self.forget_first();
-        }
-        self.flow.push_back((at, window.clone()));
+        let gone = if self.flow.len() == FLOW_WINDOWS { self.forget_first() } else { None };
+        // The room of a window that went serves the next one.
+        let mut steps = gone.map(|window| window.steps).unwrap_or_default();
+        steps.clone_from(&window.steps);
+        self.flow.push_back((at, FlowWindow { steps, ..*window }));
         while self.waiting.front().is_some_and(|row| row.1.at + AFTER < at) {
             self.settle_one();
         }
@@ -151,12 +152,17 @@ impl Spikes {
     }
 
     /// The oldest window goes; without a spike, it tells what is usual.
-    fn forget_first(&mut self) {
-        let Some((end, window)) = self.flow.pop_front() else { return };
+    fn forget_first(&mut self) -> Option<FlowWindow> {
+        let (end, window) = self.flow.pop_front()?;
+        // Later windows don't begin earlier.
+        while self.times.front().is_some_and(|(_, until)| *until < window.start) {
+            self.times.pop_front();
+        }
         let spiky = |(begin, until): &(Moment, Moment)| *begin <= end && *until >= window.start;
         if !self.times.iter().any(spiky) {
             self.usual.add(&window);
         }
+        Some(window)
     }
 
     pub(super) fn finish(

@@ -3,7 +3,7 @@
 use super::synthetic::{ANCHOR, Script, facts};
 use super::verdict::{Trouble, decide};
 use super::*;
-use crate::event::{ErrorKind, Evidence, Finish, PeakMethod, TrafficWindow, What};
+use crate::event::{ErrorKind, Event, Evidence, Finish, PeakMethod, TrafficWindow, What};
 use crate::units::{Bytes, Limit};
 
 fn ids(findings: &Findings) -> Vec<&'static str> {
@@ -371,7 +371,7 @@ fn a_kill_in_startup_fails_and_the_repeat_says_what_it_needs() {
 
 #[test]
 fn no_events_at_all_are_a_run_cut_off() {
-    let findings = analyse(&Script::default().outline(), &facts(), ANCHOR, []);
+    let findings = analyse(&Script::default().outline(), &facts(), ANCHOR, [] as [Event; 0]);
     assert_eq!((findings.verdict, findings.exit_code), (Verdict::Interrupted, 130));
     assert!(findings.startup.is_none() && findings.memory.is_none() && findings.sampler.is_none());
     assert_eq!(findings.spikes_total, None);

@@ -63,6 +63,11 @@ impl Answered {
         }
     }
 
+    /// The sums, each of requests that were answered alike.
+    pub(super) fn sums(&self) -> impl Iterator<Item = &Timed> {
+        self.0.values()
+    }
+
     /// Takes in another's sums.
     pub(super) fn add(&mut self, other: &Self) {
         for ((status, expected), timed) in &other.0 {

@@ -11,7 +11,7 @@ use crate::analysis::{self, Findings, Verdict};
 use crate::campaign::size::Search;
 use crate::clock::Moment;
 use crate::event::{Event, What};
-use crate::record::{Error, Recording, RunDirectory};
+use crate::record::{Error, Recorded, Recording, RunDirectory};
 use crate::report::{self, Renderer, RunJson, Summary};
 use crate::runtime;
 
@@ -188,11 +188,11 @@ fn read(directory: &RunDirectory) -> Result<Findings, Fault> {
 }
 
 /// What stands in the place of events that can't be read.
-fn lost(error: Error, damage: &mut Vec<Error>) -> Event {
+fn lost(error: Error, damage: &mut Vec<Error>) -> Recorded {
     let (from, until) = match error {
         Error::Lost { from, until, .. } => (from, until),
         _ => (Moment::START, None),
     };
     damage.push(error);
-    Event { at: from, what: What::Lost { from, until } }
+    Event { at: from, what: What::Lost { from, until } }.into()
 }

@@ -10,7 +10,7 @@ use crate::analysis::{self, Findings};
 use crate::clock::Moment;
 use crate::event::{Event, Finish, What};
 use crate::live::{LivePage, LiveReport};
-use crate::record::{Events, Recording, RunDirectory};
+use crate::record::{Events, Recorded, Recording, RunDirectory};
 use crate::report::{Renderer, ReportHtml};
 use crate::runtime;
 
@@ -79,15 +79,18 @@ struct SoFar<'a> {
 }
 
 impl Iterator for SoFar<'_> {
-    type Item = Event;
+    type Item = Recorded;
 
-    fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<Recorded> {
         let next = self.events.next().map(|event| match event {
             Err(crate::record::Error::Lost { from, until, .. }) => {
-                Event { at: from, what: What::Lost { from, until } }
+                Event { at: from, what: What::Lost { from, until } }.into()
             }
             Ok(event) => event,
-            Err(_) => Event { at: self.last, what: What::Lost { from: self.last, until: None } },
+            Err(_) => {
+                let what = What::Lost { from: self.last, until: None };
+                Event { at: self.last, what }.into()
+            }
         });
         match next {
             Some(event) => {
@@ -98,7 +101,7 @@ impl Iterator for SoFar<'_> {
             _ if self.ended || self.silent => None,
             _ => {
                 (self.ended, self.running) = (true, true);
-                Some(Event { at: self.last, what: What::Finished(Finish::Completed) })
+                Some(Event { at: self.last, what: What::Finished(Finish::Completed) }.into())
             }
         }
     }

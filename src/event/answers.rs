@@ -1,6 +1,7 @@
 //! Traffic by how it was answered, runs of scenarios, and users: what rules with such tags ask for.
 
 use serde::{Deserialize, Serialize};
+use serde_tuple::Serialize_tuple;
 
 use super::histogram::Histogram;
 use super::traffic::{ErrorKind, TrafficWindow};
@@ -19,8 +20,8 @@ pub enum Status {
     Other,
 }
 
-/// Requests of one step in a window that were answered alike.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Requests of one step in a window that were answered alike. Written as a row; new fields come last.
+#[derive(Debug, Clone, Default, PartialEq, Serialize_tuple, Deserialize)]
 pub struct StatusWindow {
     /// How they were answered.
     pub status: Status,
@@ -239,10 +240,58 @@ mod tests {
             let stored = rmp_serde::to_vec_named(&event).unwrap();
             assert_eq!(rmp_serde::from_slice::<Event>(&stored).unwrap(), event);
         }
-        let plain = TrafficWindow { waiting_us: Histogram::new(), ..window() };
-        let stored = rmp_serde::to_vec_named(&plain).unwrap();
-        let text = String::from_utf8_lossy(&stored);
-        assert!(!text.contains("waiting") && !text.contains("by_status"), "{text}");
+    }
+
+    /// As formats 1 and 2 have it: with names, and without what came later.
+    #[derive(Serialize)]
+    struct Named {
+        start: Moment,
+        phase: u16,
+        step: u16,
+        counts: NamedCounts,
+        status: std::collections::BTreeMap<u16, u64>,
+        errors: std::collections::BTreeMap<ErrorKind, u64>,
+        latency_us: Histogram,
+        duration_us: Histogram,
+        lateness_us: Histogram,
+    }
+
+    #[derive(Serialize)]
+    struct NamedCounts {
+        due: u64,
+        sent: u64,
+        ended: u64,
+        failed: u64,
+        unsent: u64,
+        bytes_sent: u64,
+        bytes_received: u64,
+    }
+
+    #[test]
+    fn windows_with_names_are_read_as_well() {
+        let mut plain = window();
+        (plain.counts.checks_passed, plain.waiting_us) = (0, Histogram::new());
+        let counts = plain.counts;
+        let named = Named {
+            start: plain.start,
+            phase: plain.phase,
+            step: plain.step,
+            counts: NamedCounts {
+                due: counts.due,
+                sent: counts.sent,
+                ended: counts.ended,
+                failed: counts.failed,
+                unsent: counts.unsent,
+                bytes_sent: counts.bytes_sent,
+                bytes_received: counts.bytes_received,
+            },
+            status: plain.status.clone(),
+            errors: plain.errors.clone(),
+            latency_us: plain.latency_us.clone(),
+            duration_us: plain.duration_us.clone(),
+            lateness_us: plain.lateness_us.clone(),
+        };
+        let stored = rmp_serde::to_vec_named(&named).unwrap();
         assert_eq!(rmp_serde::from_slice::<TrafficWindow>(&stored).unwrap(), plain);
     }
 }

@@ -248,7 +248,9 @@ impl Sparse {
         if !ours || long(16)? != 1 || long(24)? > 2 * Histogram::MAX_US {
             return None;
         }
-        let (mut rows, mut total, mut index) = (Vec::new(), 0_u64, 0_u64);
+        // A value takes a byte or two, and the way to it as many.
+        let mut rows = Vec::with_capacity(rest.len() / 3 + 1);
+        let (mut total, mut index) = (0_u64, 0_u64);
         while !rest.is_empty() {
             let number = read_varint(&mut rest)?;
             let number = (number >> 1).cast_signed() ^ -((number & 1).cast_signed());

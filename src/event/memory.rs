@@ -1,15 +1,17 @@
 //! What the sampler saw: windows of memory, and its account of itself.
 
 use schemars::JsonSchema;
-use serde::ser::SerializeTuple;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_tuple::Serialize_tuple;
 
 use super::life::LifeId;
 use crate::clock::Moment;
 use crate::units::Bytes;
 
 /// Least, greatest and last value of a level in a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+///
+/// Written as three numbers in a row: names would take three times the room. Both ways read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize_tuple, Deserialize)]
 pub struct Band {
     /// The least value read.
     pub min: Bytes,
@@ -17,13 +19,6 @@ pub struct Band {
     pub max: Bytes,
     /// The last value read.
     pub last: Bytes,
-}
-
-/// Written as three numbers in a row: names would take three times the room. Both ways read.
-impl Serialize for Band {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.min, self.max, self.last).serialize(serializer)
-    }
 }
 
 impl Band {
@@ -124,7 +119,10 @@ pub struct SamplingStart {
 /// `unreclaimable_low` at least, `unreclaimable_high` at most. Both count what was read at ticks;
 /// the high one also takes as unreclaimable what a charged peak between two readings rises above
 /// the level at both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+///
+/// Written as a row without names, as there are hundreds of thousands of them; both ways read. New
+/// fields come last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize)]
 pub struct MemoryWindow {
     /// The life that was sampled.
     pub life: LifeId,
@@ -163,51 +161,6 @@ pub struct MemoryWindow {
     /// read; none in recordings of before it was told.
     #[serde(default)]
     pub held_mean: Option<Bytes>,
-}
-
-/// Written as a row without names, as there are hundreds of thousands of them; both ways read. New
-/// fields come last.
-impl Serialize for MemoryWindow {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            life,
-            start,
-            ticks,
-            missed,
-            usage,
-            peak,
-            peak_at,
-            rss,
-            cache,
-            shmem,
-            working_set,
-            unreclaimable_low,
-            unreclaimable_high,
-            limit_hits,
-            oom_kills,
-            kernel,
-            held_mean,
-        } = self;
-        let mut row = serializer.serialize_tuple(17)?;
-        row.serialize_element(life)?;
-        row.serialize_element(start)?;
-        row.serialize_element(ticks)?;
-        row.serialize_element(missed)?;
-        row.serialize_element(usage)?;
-        row.serialize_element(peak)?;
-        row.serialize_element(peak_at)?;
-        row.serialize_element(rss)?;
-        row.serialize_element(cache)?;
-        row.serialize_element(shmem)?;
-        row.serialize_element(working_set)?;
-        row.serialize_element(unreclaimable_low)?;
-        row.serialize_element(unreclaimable_high)?;
-        row.serialize_element(limit_hits)?;
-        row.serialize_element(oom_kills)?;
-        row.serialize_element(kernel)?;
-        row.serialize_element(held_mean)?;
-        row.end()
-    }
 }
 
 /// Kernel memory that is charged to the target.

@@ -6,8 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ticks::{UnpackError, read_varint, unzigzag, write_varint, zigzag};
+use super::ticks::UnpackError;
 use super::traffic::ErrorKind;
+use super::varint::{read_varint, unzigzag, write_varint, zigzag};
 use crate::clock::Moment;
 
 /// One request that ended.

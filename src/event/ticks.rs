@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::life::LifeId;
+use super::varint::{read_varint, unzigzag, write_varint, zigzag};
 use crate::clock::Moment;
 use crate::units::Bytes;
 
@@ -165,35 +166,6 @@ impl Columns {
         let (usage, peak) = (Bytes::new(usage), Bytes::new(peak));
         Tick { at: Moment::from_nanos(at), usage, peak }
     }
-}
-
-pub(super) const fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-pub(super) const fn unzigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
-}
-
-pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(u8::try_from(value & 0x7f).expect("seven bits") | 0x80);
-        value >>= 7;
-    }
-    out.push(u8::try_from(value).expect("what is left fits in seven bits"));
-}
-
-pub(super) fn read_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, tail) = rest.split_first()?;
-        *rest = tail;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_tuple::Serialize_tuple;
 
 use super::answers::StatusWindow;
 use super::histogram::Histogram;
@@ -103,8 +104,8 @@ impl ErrorKind {
     }
 }
 
-/// Plain sums over requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Plain sums over requests. Written as a row; new fields come last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize_tuple, Deserialize)]
 pub struct Counts {
     /// Requests that fell due.
     pub due: u64,
@@ -122,16 +123,11 @@ pub struct Counts {
     /// Bytes read from sockets, heads included.
     pub bytes_received: u64,
     /// Checks of answers that found what they look for.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub checks_passed: u64,
     /// Checks of answers that did not.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub checks_failed: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 impl Counts {
@@ -150,7 +146,8 @@ impl Counts {
 }
 
 /// Traffic in one window of the timeline, over all workers, by the time at which things happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Written as a row; new fields come last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize)]
 pub struct FlowWindow {
     /// When the window began; it ends at the event's time.
     pub start: Moment,
@@ -160,8 +157,8 @@ pub struct FlowWindow {
     pub steps: Vec<StepFlow>,
 }
 
-/// One step in a window of the timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// One step in a window of the timeline. Written as a row; new fields come last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize)]
 pub struct StepFlow {
     /// The step's index in the plan.
     pub step: u16,
@@ -175,18 +172,19 @@ pub struct StepFlow {
     pub in_flight_end: u32,
     /// Requests in flight summed up over the window's time, in requests × µs; none in recordings
     /// of before it was told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub in_flight_us: Option<u64>,
     /// Bytes of the bodies of the requests sent in the window.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub body_bytes_sent: u64,
     /// Bytes read of the answers that ended in the window, heads included.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub bytes_received: u64,
 }
 
 /// Requests of one step that ended in a window, counted in the phase in which they were due.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Written as a row; new fields come last.
+#[derive(Debug, Clone, Default, PartialEq, Serialize_tuple, Deserialize)]
 pub struct TrafficWindow {
     /// When the window began; it ends at the event's time.
     pub start: Moment,
@@ -207,23 +205,23 @@ pub struct TrafficWindow {
     /// From *due* to *sent*, in microseconds.
     pub lateness_us: Histogram,
     /// From *sent* to the first byte of the answer, in microseconds.
-    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    #[serde(default)]
     pub waiting_us: Histogram,
     /// From the first to the last byte of the answer, in microseconds.
-    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    #[serde(default)]
     pub receiving_us: Histogram,
     /// Sizes of the request bodies that were not empty, in bytes.
-    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    #[serde(default)]
     pub request_bytes: Histogram,
     /// Sizes of the bodies of complete answers that were not empty, in bytes.
-    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    #[serde(default)]
     pub response_bytes: Histogram,
     /// What answers gave to metrics of the scenario's own, by the metric's index.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     pub metrics: BTreeMap<u16, MetricSums>,
     /// Times by how requests were answered; empty where all were answered alike, for then the
     /// sums above say it all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub by_status: Vec<StatusWindow>,
 }
 

@@ -71,7 +71,7 @@ fn parquet_column(bytes: &[u8], name: &str) -> Vec<Option<String>> {
 fn example() -> (Outline, Anchor, Vec<Event>, serde_json::Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/example");
     let recording = Recording::open(&RunDirectory::open(&path).unwrap()).unwrap();
-    let events = recording.events().map(Result::unwrap).collect();
+    let events = recording.events().map(|event| event.unwrap().into_event()).collect();
     let json = std::fs::read_to_string(path.join("run.json")).unwrap();
     let header = recording.header();
     (header.outline.clone(), header.anchor, events, serde_json::from_str(&json).unwrap())

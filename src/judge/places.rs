@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use crate::clock::Moment;
 use crate::event::{Event, LifeId, LifeRole, MemoryWindow, What};
 
@@ -43,7 +45,7 @@ pub struct Places {
 
 impl Places {
     /// Takes in an event and gives the windows that it lets be placed.
-    pub fn feed(&mut self, event: &Event) -> Vec<Placed> {
+    pub fn feed(&mut self, event: &Event) -> SmallVec<[Placed; 1]> {
         let at = event.at;
         match &event.what {
             What::Life(start) => {
@@ -73,11 +75,11 @@ impl Places {
             What::Finished(_) => return self.finish(),
             _ => {}
         }
-        Vec::new()
+        SmallVec::new()
     }
 
     /// Gives the windows that still wait, when no further event comes.
-    pub fn finish(&mut self) -> Vec<Placed> {
+    pub fn finish(&mut self) -> SmallVec<[Placed; 1]> {
         let lives: Vec<LifeId> = self.lives.keys().copied().collect();
         lives.into_iter().flat_map(|life| self.release(life)).collect()
     }
@@ -111,21 +113,21 @@ impl Places {
         &self.phases
     }
 
-    fn window(&mut self, at: Moment, window: &MemoryWindow) -> Vec<Placed> {
+    fn window(&mut self, at: Moment, window: &MemoryWindow) -> SmallVec<[Placed; 1]> {
         let Some(life) = self.lives.get_mut(&window.life) else {
-            return Vec::new();
+            return SmallVec::new();
         };
         let Some(held) = &mut life.held else {
             return self.place(at, window).into_iter().collect();
         };
         held.push((at, *window));
         if held.len() < HELD {
-            return Vec::new();
+            return SmallVec::new();
         }
         self.release(window.life)
     }
 
-    fn release(&mut self, life: LifeId) -> Vec<Placed> {
+    fn release(&mut self, life: LifeId) -> SmallVec<[Placed; 1]> {
         let held = self.lives.get_mut(&life).and_then(|life| life.held.take());
         held.unwrap_or_default().iter().filter_map(|(at, window)| self.place(*at, window)).collect()
     }

@@ -233,10 +233,10 @@ impl Thresholds {
     }
 
     fn memory(&mut self, placed: &Placed) {
-        let (window, at) = (placed.window, placed.at);
+        let (window, at) = (&placed.window, placed.at);
         match placed.role {
             LifeRole::Main => {
-                self.gauge(placed.phase, |metric| main_level(metric, &window, at));
+                self.gauge(placed.phase, |metric| main_level(metric, window, at));
                 if let Some(kills) = window.oom_kills {
                     self.kills(window.life, kills, at);
                 }
@@ -248,8 +248,8 @@ impl Thresholds {
             }
             LifeRole::Trial { .. } => {
                 self.gauge(None, |metric| match metric {
-                    Metric::Startup => Some(stretch(&window, at, window.unreclaimable_high)),
-                    Metric::StartupCharged => Some(stretch(&window, at, Band::of(window.peak))),
+                    Metric::Startup => Some(stretch(window, at, window.unreclaimable_high)),
+                    Metric::StartupCharged => Some(stretch(window, at, Band::of(window.peak))),
                     _ => None,
                 });
             }

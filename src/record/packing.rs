@@ -1,4 +1,5 @@
-//! What small batches are packed into: their events once more, with less said twice.
+//! What small batches are packed into: their events once more, with less said twice. Windows are
+//! packed (see [`super::windows`]).
 //!
 //! Traffic is told twice a second, so that a killed run loses little of it, and kept by the second:
 //! two windows of one step in a row become one, which takes little more room than either.
@@ -29,9 +30,9 @@ impl Packing {
             | What::Finished(_) => {
                 // What they end is whole before.
                 self.release();
-                self.batch.push_stored(event.at, stored);
+                self.batch.pack(event, stored);
             }
-            _ => self.batch.push_stored(event.at, stored),
+            _ => self.batch.pack(event, stored),
         }
     }
 

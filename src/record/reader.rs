@@ -1,13 +1,13 @@
 //! Reading a recording back, whole or while it is written.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::store::{self, Stored};
 use super::unpack::Unpacking;
-use super::{Error, Header, RunDirectory, opening};
+use super::{Error, Header, Recorded, RunDirectory, opening};
 use crate::clock::Moment;
 use crate::event::Event;
 
@@ -57,8 +57,9 @@ impl Recording {
         Events {
             recording: self,
             after: 0,
-            unpacking: Unpacking::start(),
-            ready: VecDeque::new(),
+            unpacking: Unpacking::start(self.format),
+            batch: Arc::default(),
+            place: 0,
             last: Moment::START,
             lost: None,
             unreadable: None,
@@ -101,7 +102,9 @@ pub struct Events<'a> {
     recording: &'a Recording,
     after: i64,
     unpacking: Unpacking,
-    ready: VecDeque<Event>,
+    /// The batch that is being read, and the place of its next event.
+    batch: Arc<Vec<Event>>,
+    place: usize,
     /// The moment up to which all was read.
     last: Moment,
     /// Why something is lost since then.
@@ -143,7 +146,9 @@ impl Events<'_> {
             };
             match unpacked.events {
                 Ok(events) => {
-                    self.ready.extend(events);
+                    let spent = std::mem::replace(&mut self.batch, Arc::new(events));
+                    self.unpacking.give_back(spent);
+                    self.place = 0;
                     let told = self.lost.take().map(|text| self.told(Some(unpacked.first), text));
                     self.last = self.last.max(unpacked.last);
                     return told.map_or(Ok(true), Err);
@@ -161,12 +166,13 @@ impl Events<'_> {
 }
 
 impl Iterator for Events<'_> {
-    type Item = Result<Event, Error>;
+    type Item = Result<Recorded, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(Ok(event));
+            if self.place < self.batch.len() {
+                self.place += 1;
+                return Some(Ok(Recorded::new(Arc::clone(&self.batch), self.place - 1)));
             }
             if self.over {
                 return None;

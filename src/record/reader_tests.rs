@@ -39,7 +39,7 @@ fn read(bytes: &[u8], what: &str) -> Option<(u64, bool)> {
             Ok(found) => {
                 let n = found.at.as_nanos() / 1_000_000;
                 assert!(n >= next, "{what}: {n} after {next}");
-                assert_eq!(found, event(n), "{what}");
+                assert_eq!(*found, event(n), "{what}");
                 (count, next) = (count + 1, n + 1);
             }
             Err(Error::Lost { .. }) => lost = true,

@@ -9,9 +9,11 @@ use flate2::{Compression, Crc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 
+use super::windows::{self, Windows};
 use super::{Error, FORMAT, Header};
 use crate::clock::Moment;
 use crate::event::Event;
+use crate::event::varint::{read_varint, write_varint};
 use crate::plan::Budget;
 
 /// Marks the file as ours: `HWTR`.
@@ -19,6 +21,8 @@ const APPLICATION_ID: u32 = 0x4857_5452;
 
 /// The first format in which parts carry a checksum.
 const WITH_CHECKSUMS: u32 = 2;
+/// The first format in which packed windows stand before a batch's other events.
+const WITH_WINDOWS: u32 = 3;
 
 /// The most that one batch may hold once inflated; a damaged one must not fill the memory.
 const BATCH_MAX: u64 = Budget::BATCH;
@@ -172,7 +176,11 @@ pub(super) struct Batch {
     /// The latest.
     pub(super) last: Moment,
     pub(super) events: u32,
+    /// Those of them that are packed windows.
+    windows: Windows,
+    /// The others, and how many they are.
     plain: Vec<u8>,
+    others: u32,
 }
 
 impl Batch {
@@ -181,14 +189,18 @@ impl Batch {
         let before = self.plain.len();
         rmp_serde::encode::write_named(&mut self.plain, event)
             .expect("events have a MessagePack form");
+        self.others += 1;
         self.count(event.at);
         &self.plain[before..]
     }
 
-    /// Adds an event that is in its stored form already.
-    pub(super) fn push_stored(&mut self, at: Moment, stored: &[u8]) {
-        self.plain.extend_from_slice(stored);
-        self.count(at);
+    /// Adds an event, packed where it is a window, else in its stored form.
+    pub(super) fn pack(&mut self, event: &Event, stored: &[u8]) {
+        if !self.windows.take(event) {
+            self.plain.extend_from_slice(stored);
+            self.others += 1;
+        }
+        self.count(event.at);
     }
 
     fn count(&mut self, at: Moment) {
@@ -203,25 +215,60 @@ impl Batch {
         *self = Self { plain: std::mem::take(&mut self.plain), ..Self::default() };
     }
 
-    /// The events as they are stored: a `MessagePack` array (`array 32` of its specification).
+    /// The events as they are stored: packed windows and their length, then a `MessagePack` array
+    /// (`array 32` of its specification) of the others.
     pub(super) fn body(&self, level: Compression) -> Vec<u8> {
         let mut deflated = DeflateEncoder::new(Vec::new(), level);
-        let header = self.events.to_be_bytes();
-        for part in [&[0xdd], header.as_slice(), &self.plain] {
+        let (windows, others) = (self.windows.bytes(), self.others.to_be_bytes());
+        let mut length = Vec::new();
+        write_varint(&mut length, windows.len() as u64);
+        for part in [&length, windows, &[0xdd], others.as_slice(), &self.plain] {
             deflated.write_all(part).expect("writing to memory never fails");
         }
         deflated.finish().expect("writing to memory never fails")
     }
 }
 
-/// Stored events as they were.
+/// Makes events of stored batches again.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    format: u32,
+    /// Room that is used again.
+    plain: Vec<u8>,
+}
+
+impl Decoder {
+    pub(super) const fn new(format: u32) -> Self {
+        Self { format, plain: Vec::new() }
+    }
+
+    /// Stored events as they were.
+    pub(super) fn decode(&mut self, body: &[u8]) -> Result<Vec<Event>, String> {
+        self.plain.clear();
+        DeflateDecoder::new(body)
+            .take(BATCH_MAX)
+            .read_to_end(&mut self.plain)
+            .map_err(|error| error.to_string())?;
+        let mut rest = self.plain.as_slice();
+        let mut packed = &[][..];
+        if self.format >= WITH_WINDOWS {
+            (packed, rest) = split(rest).ok_or("its windows are cut off")?;
+        }
+        let others = rmp_serde::from_slice(rest).map_err(|error| error.to_string())?;
+        windows::unpack(packed, others).ok_or_else(|| "its windows make no sense".to_owned())
+    }
+}
+
+/// Packed windows, and what follows them.
+fn split(mut plain: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = read_varint(&mut plain)?;
+    plain.split_at_checked(usize::try_from(length).ok()?)
+}
+
+/// Stored events as they were, in the format that is written now.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, String> {
-    let mut plain = Vec::new();
-    DeflateDecoder::new(body)
-        .take(BATCH_MAX)
-        .read_to_end(&mut plain)
-        .map_err(|error| error.to_string())?;
-    rmp_serde::from_slice(&plain).map_err(|error| error.to_string())
+    Decoder::new(FORMAT).decode(body)
 }
 
 #[cfg(test)]
@@ -254,7 +301,7 @@ mod tests {
         assert_eq!(decode(&batch.body(QUICK)).as_ref(), Ok(&events));
         assert_eq!((batch.first, batch.last), (Some(events[0].at), events.last().unwrap().at));
         let stored = batch.push(&events[0]).to_vec();
-        batch.push_stored(events[1].at, &stored);
+        batch.pack(&events[0], &stored);
         let again = [events[0].clone(), events[0].clone()];
         assert_eq!(decode(&batch.body(SMALL)), Ok([events, again.to_vec()].concat()));
         batch.clear();
@@ -273,6 +320,13 @@ mod tests {
                 let stored = batch_of(&events).body(level);
                 prop_assert_eq!(decode(&stored), Ok(events.clone()));
             }
+            let (mut small, mut packed) = (Batch::default(), Batch::default());
+            for event in &events {
+                packed.pack(event, small.push(event));
+                small.clear();
+            }
+            prop_assert_eq!(packed.events as usize, events.len());
+            prop_assert_eq!(decode(&packed.body(SMALL)), Ok(events));
         }
 
         #[test]

@@ -5,9 +5,10 @@
 //! minute's.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::store::{self, Stored};
+use super::store::{Decoder, Stored};
 use crate::clock::Moment;
 use crate::event::Event;
 use crate::plan::Budget;
@@ -27,6 +28,8 @@ pub(super) struct Unpacked {
 struct Job {
     body: Vec<u8>,
     done: SyncSender<Decoded>,
+    /// A batch that was read, to be given back to the allocator where it came from.
+    spent: Option<Arc<Vec<Event>>>,
 }
 
 struct Waiting {
@@ -40,6 +43,8 @@ pub(super) struct Unpacking {
     /// None where no thread could be started: then batches are unpacked as they are taken.
     jobs: Option<SyncSender<Job>>,
     waiting: VecDeque<Waiting>,
+    decoder: Decoder,
+    spent: Option<Arc<Vec<Event>>>,
 }
 
 impl std::fmt::Debug for Unpacking {
@@ -49,15 +54,27 @@ impl std::fmt::Debug for Unpacking {
 }
 
 impl Unpacking {
-    pub(super) fn start() -> Self {
+    pub(super) fn start(format: u32) -> Self {
         let (jobs, queue) = sync_channel::<Job>(AHEAD);
         let thread = std::thread::Builder::new().name("unpack".to_owned()).spawn(move || {
+            let mut decoder = Decoder::new(format);
             for job in queue {
+                drop(job.spent);
                 // Nobody waits for it any more where reading has ended early.
-                let _ = job.done.send(store::decode(&job.body));
+                let _ = job.done.send(decoder.decode(&job.body));
             }
         });
-        Self { jobs: thread.is_ok().then_some(jobs), waiting: VecDeque::with_capacity(AHEAD) }
+        Self {
+            jobs: thread.is_ok().then_some(jobs),
+            waiting: VecDeque::with_capacity(AHEAD),
+            decoder: Decoder::new(format),
+            spent: None,
+        }
+    }
+
+    /// Takes back a batch that was read.
+    pub(super) fn give_back(&mut self, batch: Arc<Vec<Event>>) {
+        self.spent = Some(batch);
     }
 
     /// Whether another batch may be put in.
@@ -73,13 +90,13 @@ impl Unpacking {
             let _ = done.send(Err("its checksum is wrong".to_owned()));
             return;
         }
-        let job = Job { body: batch.body, done };
+        let job = Job { body: batch.body, done, spent: self.spent.take() };
         let refused = match &self.jobs {
             Some(jobs) => jobs.send(job).err().map(|unsent| unsent.0),
             None => Some(job),
         };
         if let Some(job) = refused {
-            let _ = job.done.send(store::decode(&job.body));
+            let _ = job.done.send(self.decoder.decode(&job.body));
         }
     }
 

@@ -270,7 +270,7 @@ mod tests {
         // Full packs, and what was left at the end.
         let full = 3001_u32.div_ceil(PACK_EVENTS);
         assert!(batches <= full, "{batches} batches, where {full} hold them all");
-        let events: Vec<Event> = done.events().map(Result::unwrap).collect();
+        let events: Vec<Event> = done.events().map(|event| event.unwrap().into_event()).collect();
         assert_eq!(events, (0..=3000).map(event).collect::<Vec<_>>());
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "one file, without WAL: {left:?}");
@@ -294,7 +294,8 @@ mod tests {
         }
         recorder.finish().unwrap();
         let recording = Recording::open(&directory).unwrap();
-        let kept: Vec<Event> = recording.events().map(Result::unwrap).collect();
+        let kept: Vec<Event> =
+            recording.events().map(|event| event.unwrap().into_event()).collect();
         assert_eq!(kept.len() as u64, full + 10);
         assert_eq!(kept.last(), Some(&traffic), "it waited for another one to the end");
         let range = "SELECT first_ns, last_ns FROM batch ORDER BY seq DESC LIMIT 1";
@@ -344,7 +345,8 @@ mod tests {
         }
         recorder.finish().unwrap();
         let recording = Recording::open(&directory).unwrap();
-        let kept: Vec<What> = recording.events().map(|event| event.unwrap().what).collect();
+        let kept: Vec<What> =
+            recording.events().map(|event| event.unwrap().into_event().what).collect();
         assert!(matches!(&kept[..], [What::Requests(_), What::Requests(_), What::Note { .. }]));
     }
 

@@ -1,5 +1,6 @@
 //! Interval histograms as an `HdrHistogram` log (`.hlog`), which its plotters and mergers read.
 
+use std::borrow::Borrow;
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,7 +22,7 @@ pub fn write_latency_log(
     out: &mut impl Write,
     outline: &Outline,
     anchor: Anchor,
-    events: impl IntoIterator<Item = Event>,
+    events: impl IntoIterator<Item: Borrow<Event>>,
 ) -> io::Result<u64> {
     let started = UNIX_EPOCH + Duration::from_nanos(anchor.unix_ns);
     let mut serializer = V2DeflateSerializer::new();
@@ -33,6 +34,7 @@ pub fn write_latency_log(
         .begin_log_with(out, &mut serializer)?;
     let mut written = 0;
     for event in events {
+        let event = event.borrow();
         let What::Traffic(window) = &event.what else { continue };
         let start = Duration::from_nanos(window.start.as_nanos());
         let length = event.at.since(window.start);

@@ -9,7 +9,7 @@ use super::*;
 use crate::analysis::synthetic::{ANCHOR, Script, facts};
 use crate::analysis::{Level, Reason};
 use crate::analysis::{analyse, float};
-use crate::event::Finish;
+use crate::event::{Event, Finish};
 use crate::units::{Bytes, Limit};
 
 pub(super) fn killed() -> Script {
@@ -105,7 +105,7 @@ fn run_json_has_every_key_of_the_contract() {
 
 #[test]
 fn parts_that_were_not_done_are_null() {
-    let findings = analyse(&Script::default().outline(), &facts(), ANCHOR, []);
+    let findings = analyse(&Script::default().outline(), &facts(), ANCHOR, [] as [Event; 0]);
     let json = json(&findings);
     for key in [
         "startup",
@@ -193,7 +193,7 @@ fn the_slow_measures_are_in_json_table_and_picture() {
 
 #[test]
 fn pictures_are_well_formed_whatever_the_run() {
-    let empty = analyse(&Script::default().outline(), &facts(), ANCHOR, []);
+    let empty = analyse(&Script::default().outline(), &facts(), ANCHOR, [] as [Event; 0]);
     let unlimited = Script { limit: Limit::Unlimited, ..Script::default() };
     let far = Script { limit: Limit::Bytes(Bytes::from_mib(64 << 10)), ..Script::default() };
     let all = [empty, killed().findings(), unlimited.findings(), far.findings()];

@@ -17,7 +17,7 @@ use crate::report::{
 /// Checks everything; gives how the run ended.
 pub(super) fn all(seed: u64, run: &Simulated) -> String {
     let events: Vec<Event> =
-        run.recording.events().map(|event| event.expect("a recording reads back")).collect();
+        run.recording.events().map(|event| event.expect("it reads back").into_event()).collect();
     let findings = analyse(run, &events);
     let json = valid(seed, &findings);
     let case = Case { seed, run, events: &events, findings: &findings, json: &json };
@@ -44,7 +44,7 @@ pub(super) fn all(seed: u64, run: &Simulated) -> String {
 
 fn analyse(run: &Simulated, events: &[Event]) -> Findings {
     let header = run.recording.header();
-    analysis::analyse(&header.outline, &header.facts, header.anchor, events.iter().cloned())
+    analysis::analyse(&header.outline, &header.facts, header.anchor, events)
 }
 
 fn ending_of(finish: Option<&Finish>) -> &'static str {

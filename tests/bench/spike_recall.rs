@@ -36,7 +36,7 @@ use common::{clean, container, fixtures, float, monotonic_ns, number_argument};
 use futures_util::StreamExt;
 use highwater::campaign::{self, Job};
 use highwater::clock::{Anchor, Clock};
-use highwater::event::{Event, SamplerReport, SamplingStart, Spike, Tick, What};
+use highwater::event::{SamplerReport, SamplingStart, Spike, Tick, What};
 use highwater::plan::Plan;
 use highwater::record::{LastWords, Recording, RunDirectory};
 use highwater::runtime::{Runtime, Via};
@@ -308,7 +308,7 @@ impl Seen {
     fn read(directory: &RunDirectory) -> Self {
         let recording = Recording::open(directory).expect("the recording opens");
         let header = recording.header();
-        let events: Vec<Event> =
+        let events: Vec<_> =
             recording.events().map(|event| event.expect("the recording reads back")).collect();
         let (mut start, mut report) = (None, None);
         let (mut ticks, mut spikes): (Vec<Tick>, Vec<Spike>) = (Vec::new(), Vec::new());

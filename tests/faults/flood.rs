@@ -99,7 +99,7 @@ fn highwater_says(out: &std::path::Path) -> Option<u64> {
     use highwater::event::What;
     let directory = highwater::record::RunDirectory::open(out).ok()?;
     let recording = highwater::record::Recording::open(&directory).ok()?;
-    let vitals = recording.events().filter_map(|event| match event.ok()?.what {
+    let vitals = recording.events().filter_map(|event| match &event.ok()?.what {
         What::Vitals(vitals) => vitals.log_bytes,
         _ => None,
     });

@@ -89,7 +89,7 @@ fn working_set(directory: &Path) -> Result<Vec<f64>, highwater::record::Error> {
     let mut mains = Vec::new();
     let mut levels = Vec::new();
     for event in recording.events() {
-        match event?.what {
+        match &event?.what {
             What::Life(start) if start.role == LifeRole::Main => mains.push(start.life),
             What::Memory(window) if mains.contains(&window.life) => {
                 levels.push(float(window.working_set.last.get()));

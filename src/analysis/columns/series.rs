@@ -4,7 +4,7 @@
 use super::LatencyColumn;
 use crate::analysis::float;
 use crate::clock::Moment;
-use crate::event::Histogram;
+use crate::event::{Histogram, TrafficWindow};
 
 /// What a column can take in.
 pub(in crate::analysis) trait Merge {
@@ -28,17 +28,25 @@ impl LatencyCounts {
         Self { start, end, buckets: Vec::new(), max_us: 0 }
     }
 
+    /// The times from due to the last byte of a window that ended at `at`.
+    pub(in crate::analysis) fn of(at: Moment, window: &TrafficWindow) -> Self {
+        let mut counts = Self::new(window.start, at);
+        counts.add(&window.latency_us);
+        counts
+    }
+
     /// How many times there are.
     pub(in crate::analysis) fn count(&self) -> u64 {
         self.buckets.iter().map(|count| u64::from(*count)).sum()
     }
 
     pub(in crate::analysis) fn add(&mut self, histogram: &Histogram) {
+        let most = bucket(histogram.max().unwrap_or(0));
+        if self.buckets.len() <= most && !histogram.is_empty() {
+            self.buckets.resize(most + 1, 0);
+        }
         for (us, count) in histogram.counts() {
             let bucket = bucket(us);
-            if self.buckets.len() <= bucket {
-                self.buckets.resize(bucket + 1, 0);
-            }
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             self.buckets[bucket] = self.buckets[bucket].saturating_add(count);
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::analysis::columns::LatencyCounts;
 use crate::event::{Counts, Histogram, TrafficWindow};
 
 /// Windows of a second with 100 requests each, so many of them with a status.
@@ -17,7 +18,8 @@ fn rows(seconds: u64, of: impl Fn(u64) -> (u16, u64)) -> Rows {
             latency_us,
             ..TrafficWindow::default()
         };
-        rows.traffic(Moment::from_millis(1000 * (second + 1)), &window);
+        let at = Moment::from_millis(1000 * (second + 1));
+        rows.traffic(at, &window, LatencyCounts::of(at, &window));
     }
     rows
 }

@@ -251,9 +251,7 @@ impl Rows {
         self.users.add(window.start, UserRow { span: Span::new(window.start, at), last, max });
     }
 
-    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow) {
-        let mut latency = LatencyCounts::new(window.start, at);
-        latency.add(&window.latency_us);
+    pub(super) fn traffic(&mut self, at: Moment, window: &TrafficWindow, latency: LatencyCounts) {
         let row = TrafficRow {
             span: Span::new(window.start, at),
             latency,

@@ -93,7 +93,7 @@ pub(super) struct Block {
 }
 
 impl Blocks {
-    pub(super) fn add(&mut self, row: &Row) {
+    pub(super) fn add(&mut self, row: Row) {
         let goes_on = self.open.last().is_none_or(|last| {
             let gap = row.start.since(last.end);
             row.life == last.life && gap < row.end.since(row.start)
@@ -101,7 +101,7 @@ impl Blocks {
         if !goes_on || self.open.len() == ROWS {
             self.close();
         }
-        self.open.push(row.clone());
+        self.open.push(row);
     }
 
     pub(super) fn finish(mut self) -> Sums {

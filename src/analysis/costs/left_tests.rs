@@ -40,7 +40,7 @@ fn found(leaves: [f64; 2], rates: &[[f64; 2]], seed: u64) -> Vec<Result<Estimate
         }
         row.bytes = 5e7 + lost + held + noise;
         row.top = row.bytes;
-        blocks.add(&row);
+        blocks.add(row);
     }
     let sums = blocks.finish();
     let fit = fit(&sums).unwrap();

@@ -23,6 +23,8 @@ const LATE_SHARE: f64 = 0.1;
 pub(super) struct Pairs {
     memory: VecDeque<Memory>,
     flow: VecDeque<Flow>,
+    /// Room of a window that went, for the next one.
+    spare: Option<Vec<StepFlow>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,11 @@ impl Pairs {
             self.flow.pop_front();
         }
         let start = window.start;
-        let steps = is_whole(window, end).then(|| window.steps.clone());
+        let steps = is_whole(window, end).then(|| {
+            let mut steps = self.spare.take().unwrap_or_default();
+            steps.clone_from(&window.steps);
+            steps
+        });
         self.flow.push_back(Flow { start, end, steps });
         self.pair(false, blocks);
     }
@@ -79,10 +85,10 @@ impl Pairs {
                 return;
             }
             while self.flow.front().is_some_and(|flow| flow.end <= memory.start) {
-                self.flow.pop_front();
+                self.spare = self.flow.pop_front().and_then(|flow| flow.steps);
             }
             if let Some(row) = row(memory, &self.flow) {
-                blocks.add(&row);
+                blocks.add(row);
             }
             self.memory.pop_front();
         }
@@ -107,7 +113,9 @@ fn row(memory: &Memory, flow: &VecDeque<Flow>) -> Option<Row> {
         end: memory.end,
         bytes: memory.mean.as_f64(),
         top: memory.top.as_f64(),
-        steps: Vec::new(),
+        steps: Vec::with_capacity(
+            flow.front().and_then(|row| row.steps.as_ref()).map_or(0, Vec::len),
+        ),
     };
     let mut covered = 0.0;
     for window in flow.iter().take_while(|window| window.start < memory.end) {

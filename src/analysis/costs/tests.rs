@@ -36,7 +36,7 @@ impl Service {
                 steps.iter().zip(&self.costs).map(|(step, cost)| step.in_flight * cost).sum();
             #[expect(clippy::cast_precision_loss, reason = "few windows")]
             let drift = self.drift * n as f64;
-            blocks.add(&Row {
+            blocks.add(Row {
                 life: LifeId(0),
                 start: Moment::from_millis(n * 100),
                 end: Moment::from_millis(n * 100 + 100),
