@@ -16,7 +16,7 @@ mod thresholds;
 mod windows;
 
 pub use flight::FlightRecorder;
-pub use places::{Placed, Places};
+pub use places::{Placed, Places, Placing};
 pub use spikes::SpikeDetector;
 pub use thresholds::{Measured, Thresholds};
 

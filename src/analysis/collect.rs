@@ -159,7 +159,8 @@ impl Collector {
         self.thresholds.feed(event);
         self.lives.feed(event);
         self.trials.feed(event);
-        for placed in self.places.feed(event) {
+        let placing = self.places.feed(event);
+        for placed in placing.windows(event) {
             self.memory(&placed);
         }
         match &event.what {
@@ -253,8 +254,8 @@ impl Collector {
         }
     }
 
-    fn memory(&mut self, placed: &Placed) {
-        let (at, window) = (placed.at, &placed.window);
+    fn memory(&mut self, placed: &Placed<'_>) {
+        let (at, window) = (placed.at, placed.window);
         let sampler = self.samplers.entry(window.life).or_default();
         sampler.ticks += u64::from(window.ticks);
         sampler.missed += u64::from(window.missed);
@@ -316,7 +317,7 @@ impl Collector {
     pub(super) fn finish(mut self, facts: &RunFacts, anchor: Anchor) -> Findings {
         self.thresholds.finish();
         let (place, stopped_at) = self.place_at_end();
-        for placed in self.places.finish() {
+        for placed in self.places.finish().waited() {
             self.memory(&placed);
         }
         let memory = self.memory.take().map(|memory| self.whole(memory));

@@ -75,9 +75,9 @@ impl Loading {
     }
 
     /// Takes in a window of a main life.
-    pub(super) fn memory(&mut self, placed: &Placed) {
+    pub(super) fn memory(&mut self, placed: &Placed<'_>) {
         if let Some(phase) = placed.phase {
-            self.of(phase).memory(placed.at, &placed.window);
+            self.of(phase).memory(placed.at, placed.window);
         }
     }
 

@@ -112,8 +112,8 @@ pub(super) struct Costing {
 
 impl Costing {
     /// Takes in a window of a main life.
-    pub(super) fn memory(&mut self, placed: &Placed) {
-        let window = &placed.window;
+    pub(super) fn memory(&mut self, placed: &Placed<'_>) {
+        let window = placed.window;
         let (Some(mean), true) = (window.held_mean, placed.phase.is_some()) else { return };
         self.any_means = true;
         let top = window.unreclaimable_high.max;

@@ -180,7 +180,7 @@ impl Growing {
     }
 
     /// Takes in a window of a main life.
-    pub(super) fn memory(&mut self, placed: &Placed, places: &Places, outline: &Outline) {
+    pub(super) fn memory(&mut self, placed: &Placed<'_>, places: &Places, outline: &Outline) {
         let Some(index) = placed.phase else { return };
         let Some(phase) = outline.phases.get(usize::from(index)) else { return };
         let Some(row) = places.phases().iter().find(|row| row.0 == index) else { return };
@@ -193,7 +193,7 @@ impl Growing {
             // Only the last life can still grow.
             *known = begin(life, row.1, phase);
         }
-        known.cycles.memory(&placed.window);
+        known.cycles.memory(placed.window);
     }
 
     pub(super) fn flow(&mut self, window: &FlowWindow, places: &Places) {

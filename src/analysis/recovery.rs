@@ -99,12 +99,12 @@ impl Recovering {
         self.slack = self.slack.max(start.charge_slack);
     }
 
-    pub(super) fn memory(&mut self, placed: &Placed, places: &Places, outline: &Outline) {
+    pub(super) fn memory(&mut self, placed: &Placed<'_>, places: &Places, outline: &Outline) {
         let slack = self.slack.as_f64();
         let Some(train) = placed.phase.and_then(|phase| self.train(phase, places, outline)) else {
             return;
         };
-        let window = &placed.window;
+        let window = placed.window;
         if train.life.replace(window.life).is_some_and(|life| life != window.life) {
             // Another life has another floor.
             train.memory.forget();

@@ -119,9 +119,9 @@ pub(super) struct Levels {
 
 impl Levels {
     /// Takes in a window of a main life.
-    pub(super) fn memory(&mut self, placed: &Placed, places: &Places, outline: &Outline) {
+    pub(super) fn memory(&mut self, placed: &Placed<'_>, places: &Places, outline: &Outline) {
         let Some(phase) = placed.phase.filter(|_| placed.role == LifeRole::Main) else { return };
-        let window = &placed.window;
+        let window = placed.window;
         self.at_ends.record(window.unreclaimable_high.last.get() / 1024);
         let Some(cycle) = cycle_of(phase, window.peak_at, places, outline) else { return };
         let peak = window.unreclaimable_high.max;

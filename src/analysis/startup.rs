@@ -124,8 +124,8 @@ impl Trials {
     }
 
     /// A window after exec and until settled.
-    pub(super) fn memory(&mut self, placed: &Placed) {
-        let window = &placed.window;
+    pub(super) fn memory(&mut self, placed: &Placed<'_>) {
+        let window = placed.window;
         let Some(Row { trial, .. }) = self.rows.get_mut(&window.life) else {
             return;
         };
@@ -236,7 +236,7 @@ pub struct StartupWatch {
 impl StartupWatch {
     /// Takes in an event.
     pub fn feed(&mut self, event: &Event) {
-        for placed in self.places.feed(event) {
+        for placed in self.places.feed(event).windows(event) {
             self.trials.memory(&placed);
         }
         self.trials.feed(event);

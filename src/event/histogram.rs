@@ -3,7 +3,8 @@
 //!
 //! A recording holds one for each step, second and measure. As `HdrHistogram` has them in memory each
 //! takes some 50 KiB, of which a few dozen numbers are not zero; read back, only those are kept. What
-//! is recorded into or added to becomes whole.
+//! is recorded into becomes whole. Sums over what was read back are by index: millions of numbers
+//! go into those of a day.
 
 use std::borrow::Cow;
 
@@ -19,12 +20,20 @@ pub struct Histogram(Form);
 enum Form {
     Whole(hdrhistogram::Histogram<u64>),
     Sparse(Sparse),
+    Sum(Sum),
 }
 
-/// What was recorded: the least value of each bucket that holds any, with how often; ascending.
+/// What was recorded: the index of each bucket that holds any, with how often; ascending.
 #[derive(Debug, Clone)]
 struct Sparse {
-    rows: Vec<(u64, u64)>,
+    rows: Vec<(u32, u64)>,
+    total: u64,
+}
+
+/// What was recorded: how often, by the bucket's index.
+#[derive(Debug, Clone)]
+struct Sum {
+    counts: Vec<u64>,
     total: u64,
 }
 
@@ -65,18 +74,15 @@ impl Histogram {
 
     /// Takes in another's values.
     pub fn add(&mut self, other: &Self) {
-        let whole = self.whole();
-        match &other.0 {
-            Form::Whole(other) => {
-                whole.add(other).expect("an auto-resizing histogram takes in any other");
+        if other.is_empty() {
+            return;
+        }
+        match (&mut self.0, &other.0) {
+            (_, Form::Whole(other)) => {
+                self.whole().add(other).expect("an auto-resizing histogram takes in any other");
             }
-            Form::Sparse(other) => {
-                for (value, count) in &other.rows {
-                    whole
-                        .record_n(*value, *count)
-                        .expect("an auto-resizing histogram takes every value up to its bound");
-                }
-            }
+            (Form::Whole(whole), _) => record_all(whole, other.rows()),
+            _ => self.sum().add(other.rows()),
         }
     }
 
@@ -84,7 +90,7 @@ impl Histogram {
     pub fn clear(&mut self) {
         match &mut self.0 {
             Form::Whole(whole) => whole.reset(),
-            Form::Sparse(_) => *self = Self::new(),
+            Form::Sparse(_) | Form::Sum(_) => *self = Self::new(),
         }
     }
 
@@ -100,6 +106,7 @@ impl Histogram {
         match &self.0 {
             Form::Whole(whole) => whole.len(),
             Form::Sparse(sparse) => sparse.total,
+            Form::Sum(sum) => sum.total,
         }
     }
 
@@ -108,7 +115,7 @@ impl Histogram {
     pub fn percentile(&self, percent: f64) -> Option<u64> {
         match &self.0 {
             Form::Whole(whole) => (!whole.is_empty()).then(|| whole.value_at_percentile(percent)),
-            Form::Sparse(sparse) => sparse.percentile(percent),
+            Form::Sparse(_) | Form::Sum(_) => self.percentile_of_rows(percent),
         }
     }
 
@@ -118,6 +125,7 @@ impl Histogram {
         match &self.0 {
             Form::Whole(whole) => (!whole.is_empty()).then(|| whole.max()),
             Form::Sparse(sparse) => sparse.rows.last().map(|row| greatest(row.0)),
+            Form::Sum(sum) => sum.rows().last().map(|row| greatest(row.0)),
         }
     }
 
@@ -126,7 +134,7 @@ impl Histogram {
     pub fn min(&self) -> Option<u64> {
         match &self.0 {
             Form::Whole(whole) => (!whole.is_empty()).then(|| whole.min()),
-            Form::Sparse(sparse) => sparse.rows.first().map(|row| row.0),
+            Form::Sparse(_) | Form::Sum(_) => self.rows().next().map(|row| least(row.0)),
         }
     }
 
@@ -139,13 +147,35 @@ impl Histogram {
     /// The values that were recorded, in microseconds and as exact as they are kept, with how
     /// often; ascending.
     pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
-        let (whole, sparse) = match &self.0 {
-            Form::Whole(whole) => (Some(whole), &[][..]),
-            Form::Sparse(sparse) => (None, sparse.rows.as_slice()),
+        let whole = match &self.0 {
+            Form::Whole(whole) => Some(whole),
+            Form::Sparse(_) | Form::Sum(_) => None,
         };
         let whole = whole.into_iter().flat_map(hdrhistogram::Histogram::iter_recorded);
         let whole = whole.map(|row| (row.value_iterated_to(), row.count_at_value()));
-        whole.chain(sparse.iter().map(|(value, count)| (greatest(*value), *count)))
+        whole.chain(self.rows().map(|(index, count)| (greatest(index), count)))
+    }
+
+    /// The indexes of buckets that hold any, with how often, ascending; none of a whole one.
+    fn rows(&self) -> impl Iterator<Item = (u32, u64)> {
+        let (sparse, sum) = match &self.0 {
+            Form::Whole(_) => (None, None),
+            Form::Sparse(sparse) => (Some(sparse), None),
+            Form::Sum(sum) => (None, Some(sum)),
+        };
+        let sparse = sparse.into_iter().flat_map(|sparse| sparse.rows.iter().copied());
+        sparse.chain(sum.into_iter().flat_map(Sum::rows))
+    }
+
+    fn percentile_of_rows(&self, percent: f64) -> Option<u64> {
+        let share = (percent / 100.0).min(1.0);
+        let wanted = wanted(share, self.count());
+        let mut seen = 0;
+        let (index, _) = self.rows().find(|row| {
+            seen += row.1;
+            seen >= wanted
+        })?;
+        Some(if share == 0.0 { least(index) } else { greatest(index) })
     }
 
     /// How many values are greater than this, in microseconds, as exact as they are kept.
@@ -158,30 +188,34 @@ impl Histogram {
     pub(crate) fn to_hdr(&self) -> Cow<'_, hdrhistogram::Histogram<u64>> {
         match &self.0 {
             Form::Whole(whole) => Cow::Borrowed(whole),
-            Form::Sparse(_) => {
-                let mut copy = self.clone();
-                copy.whole();
-                match copy.0 {
-                    Form::Whole(whole) => Cow::Owned(whole),
-                    Form::Sparse(_) => unreachable!("it was made whole"),
-                }
+            Form::Sparse(_) | Form::Sum(_) => {
+                let mut whole = empty();
+                record_all(&mut whole, self.rows());
+                Cow::Owned(whole)
             }
         }
     }
 
     fn whole(&mut self) -> &mut hdrhistogram::Histogram<u64> {
-        if let Form::Sparse(sparse) = &self.0 {
-            let mut whole =
-                hdrhistogram::Histogram::new(DIGITS).expect("3 digits are within bounds");
-            whole.auto(true);
-            for (value, count) in &sparse.rows {
-                whole.record_n(*value, *count).expect("an auto-resizing histogram takes it");
-            }
-            self.0 = Form::Whole(whole);
+        if !matches!(self.0, Form::Whole(_)) {
+            self.0 = Form::Whole(self.to_hdr().into_owned());
         }
         match &mut self.0 {
             Form::Whole(whole) => whole,
-            Form::Sparse(_) => unreachable!("it was made whole"),
+            Form::Sparse(_) | Form::Sum(_) => unreachable!("it was made whole"),
+        }
+    }
+
+    /// A sum of what was read back. Must not be a whole one.
+    fn sum(&mut self) -> &mut Sum {
+        if !matches!(self.0, Form::Sum(_)) {
+            let mut sum = Sum { counts: Vec::new(), total: 0 };
+            sum.add(self.rows());
+            self.0 = Form::Sum(sum);
+        }
+        match &mut self.0 {
+            Form::Sum(sum) => sum,
+            Form::Sparse(_) | Form::Whole(_) => unreachable!("it was made a sum"),
         }
     }
 
@@ -225,16 +259,51 @@ const fn reach(value: u64) -> u32 {
     (u64::BITS - value.leading_zeros()).saturating_sub(BITS)
 }
 
-/// The greatest value of a bucket, by its least one.
-const fn greatest(least: u64) -> u64 {
+/// The greatest value of the bucket of an index.
+const fn greatest(index: u32) -> u64 {
+    let least = least(index);
     least + ((1 << reach(least)) - 1)
 }
 
 /// The least value of the bucket of an index.
-const fn least(index: u64) -> u64 {
-    const HALF: u64 = 1 << (BITS - 1);
+const fn least(index: u32) -> u64 {
+    const HALF: u32 = 1 << (BITS - 1);
     let octave = index / HALF;
-    if octave < 2 { index } else { (index % HALF + HALF) << (octave - 1) }
+    if octave < 2 { index as u64 } else { ((index % HALF + HALF) as u64) << (octave - 1) }
+}
+
+fn empty() -> hdrhistogram::Histogram<u64> {
+    let mut whole = hdrhistogram::Histogram::new(DIGITS).expect("3 digits are within bounds");
+    whole.auto(true);
+    whole
+}
+
+fn record_all(
+    whole: &mut hdrhistogram::Histogram<u64>,
+    rows: impl IntoIterator<Item = (u32, u64)>,
+) {
+    for (index, count) in rows {
+        whole
+            .record_n(least(index), count)
+            .expect("an auto-resizing histogram takes every value up to its bound");
+    }
+}
+
+impl Sum {
+    fn add(&mut self, rows: impl Iterator<Item = (u32, u64)>) {
+        for (index, count) in rows {
+            let index = index as usize;
+            if self.counts.len() <= index {
+                self.counts.resize(index + 1, 0);
+            }
+            self.counts[index] = self.counts[index].saturating_add(count);
+            self.total = self.total.saturating_add(count);
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (u32, u64)> {
+        (0_u32..).zip(&self.counts).map(|(index, count)| (index, *count)).filter(|row| row.1 > 0)
+    }
 }
 
 impl Sparse {
@@ -250,40 +319,29 @@ impl Sparse {
         }
         // A value takes a byte or two, and the way to it as many.
         let mut rows = Vec::with_capacity(rest.len() / 3 + 1);
-        let (mut total, mut index) = (0_u64, 0_u64);
+        let (mut total, mut index) = (0_u64, 0_u32);
         while !rest.is_empty() {
             let number = read_varint(&mut rest)?;
             let number = (number >> 1).cast_signed() ^ -((number & 1).cast_signed());
             if number < 0 {
-                index = index.checked_add(number.unsigned_abs())?;
+                index = index.checked_add(number.unsigned_abs().try_into().ok()?)?;
                 continue;
             }
             // The greatest index that a value can have; its shift stays far below 64.
             if index > 40 << (BITS - 1) {
                 return None;
             }
-            let (value, count) = (least(index), number.unsigned_abs());
+            let count = number.unsigned_abs();
             if count > 0 {
                 total = total.checked_add(count)?;
-                rows.push((value, count));
+                rows.push((index, count));
             }
-            if value > Histogram::MAX_US {
+            if least(index) > Histogram::MAX_US {
                 return None;
             }
             index += 1;
         }
         Some(Self { rows, total })
-    }
-
-    fn percentile(&self, percent: f64) -> Option<u64> {
-        let share = (percent / 100.0).min(1.0);
-        let wanted = wanted(share, self.total);
-        let mut seen = 0;
-        let row = self.rows.iter().find(|row| {
-            seen += row.1;
-            seen >= wanted
-        })?;
-        Some(if share == 0.0 { row.0 } else { greatest(row.0) })
     }
 }
 
@@ -368,10 +426,27 @@ mod tests {
             prop_assert_eq!(sparse.mean(), whole.mean());
             prop_assert_eq!(sparse.count_above(above), whole.count_above(above));
             prop_assert_eq!(sparse.to_bytes(), whole.to_bytes());
+            // Sums of all forms are the same, and say the same.
             let mut twice = sparse.clone();
             twice.add(&sparse);
+            prop_assert!(matches!(twice.0, Form::Sum(_)));
+            let mut mixed = whole.clone();
+            mixed.add(&sparse);
             whole.add(&whole.clone());
-            prop_assert_eq!(&twice, &whole);
+            for sum in [&twice, &mixed] {
+                prop_assert_eq!(sum, &whole);
+                for percent in [0.0, percent, 50.0, 99.0, 100.0] {
+                    prop_assert_eq!(sum.percentile(percent), whole.percentile(percent));
+                }
+                prop_assert_eq!((sum.min(), sum.max()), (whole.min(), whole.max()));
+                prop_assert_eq!(sum.mean(), whole.mean());
+                prop_assert_eq!(sum.to_bytes(), whole.to_bytes());
+            }
+            twice.record(77);
+            whole.add(&sparse);
+            let mut thrice = twice.clone();
+            thrice.add(&sparse);
+            prop_assert_eq!(thrice.count(), whole.count() + 1);
         }
 
         #[test]

@@ -65,7 +65,7 @@ impl<'a> Windows<'a> {
         Self { outline, places: Places::default(), names: BTreeMap::new() }
     }
 
-    fn role(&self, placed: &Placed) -> String {
+    fn role(&self, placed: &Placed<'_>) -> String {
         match placed.role {
             LifeRole::Trial { number } => format!("trial {number}"),
             LifeRole::Unlimited { number } => format!("trial {number} without a limit"),
@@ -77,8 +77,8 @@ impl<'a> Windows<'a> {
         }
     }
 
-    fn row(&self, placed: &Placed) -> Row {
-        let (at, window) = (placed.at, &placed.window);
+    fn row(&self, placed: &Placed<'_>) -> Row {
+        let (at, window) = (placed.at, placed.window);
         let mut cells = vec![
             ms(window.start),
             ms(at),
@@ -127,11 +127,11 @@ impl Rows for Windows<'_> {
             self.names.insert(start.life, start.name.clone());
         }
         let placed = self.places.feed(event);
-        rows.extend(placed.iter().map(|placed| self.row(placed)));
+        rows.extend(placed.windows(event).map(|placed| self.row(&placed)));
     }
 
     fn finish(&mut self, rows: &mut Vec<Row>) {
         let placed = self.places.finish();
-        rows.extend(placed.iter().map(|placed| self.row(placed)));
+        rows.extend(placed.waited().map(|placed| self.row(&placed)));
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use smallvec::SmallVec;
-
 use crate::clock::Moment;
 use crate::event::{Event, LifeId, LifeRole, MemoryWindow, What};
 
@@ -12,15 +10,45 @@ const HELD: usize = 600;
 
 /// A window of memory, and where it belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placed {
+pub struct Placed<'a> {
     /// When the window ended.
     pub at: Moment,
     /// The window.
-    pub window: MemoryWindow,
+    pub window: &'a MemoryWindow,
     /// What its life is for.
     pub role: LifeRole,
     /// Its phase, where the life is the main one and a phase has begun.
     pub phase: Option<u16>,
+}
+
+/// What an event lets be placed: windows that waited, or its own.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Placing {
+    waited: Vec<(Moment, MemoryWindow, Place)>,
+    own: Option<Place>,
+}
+
+type Place = (LifeRole, Option<u16>);
+
+impl Placing {
+    /// The windows, in order; `event` is the one that was fed.
+    pub fn windows<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = Placed<'a>> {
+        let own = match &event.what {
+            What::Memory(window) => self.own.map(|place| placed(event.at, window, place)),
+            _ => None,
+        };
+        self.waited().chain(own)
+    }
+
+    /// Those that waited.
+    pub fn waited(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.waited.iter().map(|(at, window, place)| placed(*at, window, *place))
+    }
+}
+
+const fn placed(at: Moment, window: &MemoryWindow, (role, phase): Place) -> Placed<'_> {
+    Placed { at, window, role, phase }
 }
 
 #[derive(Debug)]
@@ -45,7 +73,7 @@ pub struct Places {
 
 impl Places {
     /// Takes in an event and gives the windows that it lets be placed.
-    pub fn feed(&mut self, event: &Event) -> SmallVec<[Placed; 1]> {
+    pub fn feed(&mut self, event: &Event) -> Placing {
         let at = event.at;
         match &event.what {
             What::Life(start) => {
@@ -75,13 +103,14 @@ impl Places {
             What::Finished(_) => return self.finish(),
             _ => {}
         }
-        SmallVec::new()
+        Placing::default()
     }
 
     /// Gives the windows that still wait, when no further event comes.
-    pub fn finish(&mut self) -> SmallVec<[Placed; 1]> {
+    pub fn finish(&mut self) -> Placing {
         let lives: Vec<LifeId> = self.lives.keys().copied().collect();
-        lives.into_iter().flat_map(|life| self.release(life)).collect()
+        let waited = lives.into_iter().flat_map(|life| self.release(life).waited).collect();
+        Placing { waited, own: None }
     }
 
     /// What a life is for.
@@ -113,38 +142,36 @@ impl Places {
         &self.phases
     }
 
-    fn window(&mut self, at: Moment, window: &MemoryWindow) -> SmallVec<[Placed; 1]> {
+    fn window(&mut self, at: Moment, window: &MemoryWindow) -> Placing {
         let Some(life) = self.lives.get_mut(&window.life) else {
-            return SmallVec::new();
+            return Placing::default();
         };
         let Some(held) = &mut life.held else {
-            return self.place(at, window).into_iter().collect();
+            return Placing { waited: Vec::new(), own: self.place(at, window) };
         };
         held.push((at, *window));
         if held.len() < HELD {
-            return SmallVec::new();
+            return Placing::default();
         }
         self.release(window.life)
     }
 
-    fn release(&mut self, life: LifeId) -> SmallVec<[Placed; 1]> {
+    fn release(&mut self, life: LifeId) -> Placing {
         let held = self.lives.get_mut(&life).and_then(|life| life.held.take());
-        held.unwrap_or_default().iter().filter_map(|(at, window)| self.place(*at, window)).collect()
+        let held = held.unwrap_or_default().into_iter();
+        let waited =
+            held.filter_map(|(at, window)| Some((at, window, self.place(at, &window)?))).collect();
+        Placing { waited, own: None }
     }
 
-    fn place(&self, at: Moment, window: &MemoryWindow) -> Option<Placed> {
+    fn place(&self, at: Moment, window: &MemoryWindow) -> Option<Place> {
         let life = self.lives.get(&window.life)?;
         let is_main = life.role == LifeRole::Main;
         if !is_main && life.settled.is_some_and(|settled| window.start >= settled) {
             return None;
         }
         let inside = window.peak_at.max(window.start).min(at);
-        Some(Placed {
-            at,
-            window: *window,
-            role: life.role,
-            phase: self.phase_at(inside).filter(|_| is_main),
-        })
+        Some((life.role, self.phase_at(inside).filter(|_| is_main)))
     }
 }
 
@@ -174,30 +201,35 @@ mod tests {
         at(0, What::Life(LifeStart { life, role, limit }))
     }
 
+    /// The phases of the windows that an event lets be placed.
+    fn feed(places: &mut Places, event: &Event) -> Vec<Option<u16>> {
+        places.feed(event).windows(event).map(|placed| placed.phase).collect()
+    }
+
     #[test]
     fn the_runtimes_share_is_left_out_and_edges_go_by_the_peak() {
         let mut places = Places::default();
-        places.feed(&life(LifeRole::Main));
-        assert!(places.feed(&window(0, 0, 30, 10)).is_empty());
+        feed(&mut places, &life(LifeRole::Main));
+        assert!(feed(&mut places, &window(0, 0, 30, 10)).is_empty());
         let exec = What::Exec { life: LifeId(0), before_exec: Bytes::ZERO };
-        assert!(places.feed(&at(30, exec)).is_empty());
-        assert_eq!(places.feed(&window(0, 30, 100, 50))[0].phase, None);
-        places.feed(&at(150, What::PhaseBegin { phase: 0 }));
-        assert_eq!(places.feed(&window(0, 100, 200, 120))[0].phase, None);
-        places.feed(&at(250, What::PhaseEnd { phase: 0 }));
-        places.feed(&at(250, What::PhaseBegin { phase: 1 }));
-        assert_eq!(places.feed(&window(0, 200, 300, 230))[0].phase, Some(0));
-        assert_eq!(places.feed(&window(0, 300, 400, 330))[0].phase, Some(1));
+        assert!(feed(&mut places, &at(30, exec)).is_empty());
+        assert_eq!(feed(&mut places, &window(0, 30, 100, 50))[0], None);
+        feed(&mut places, &at(150, What::PhaseBegin { phase: 0 }));
+        assert_eq!(feed(&mut places, &window(0, 100, 200, 120))[0], None);
+        feed(&mut places, &at(250, What::PhaseEnd { phase: 0 }));
+        feed(&mut places, &at(250, What::PhaseBegin { phase: 1 }));
+        assert_eq!(feed(&mut places, &window(0, 200, 300, 230))[0], Some(0));
+        assert_eq!(feed(&mut places, &window(0, 300, 400, 330))[0], Some(1));
     }
 
     #[test]
     fn without_an_exec_all_windows_count_once_the_target_is_ready() {
         let mut places = Places::default();
-        places.feed(&life(LifeRole::Trial { number: 1 }));
-        assert!(places.feed(&window(0, 0, 100, 10)).is_empty());
-        assert_eq!(places.feed(&at(120, What::Ready { life: LifeId(0) })).len(), 1);
-        assert_eq!(places.feed(&window(0, 100, 200, 150)).len(), 1);
-        places.feed(&at(200, What::Settled { life: LifeId(0) }));
-        assert!(places.feed(&window(0, 200, 300, 250)).is_empty());
+        feed(&mut places, &life(LifeRole::Trial { number: 1 }));
+        assert!(feed(&mut places, &window(0, 0, 100, 10)).is_empty());
+        assert_eq!(feed(&mut places, &at(120, What::Ready { life: LifeId(0) })).len(), 1);
+        assert_eq!(feed(&mut places, &window(0, 100, 200, 150)).len(), 1);
+        feed(&mut places, &at(200, What::Settled { life: LifeId(0) }));
+        assert!(feed(&mut places, &window(0, 200, 300, 250)).is_empty());
     }
 }

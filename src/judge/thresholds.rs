@@ -91,8 +91,8 @@ impl Thresholds {
     /// Takes in an event.
     pub fn feed(&mut self, event: &Event) {
         self.now = self.now.max(event.at);
-        let placed = self.places.feed(event);
-        for placed in placed {
+        let placing = self.places.feed(event);
+        for placed in placing.windows(event) {
             self.memory(&placed);
         }
         match &event.what {
@@ -126,7 +126,7 @@ impl Thresholds {
 
     /// Takes in that no further event comes.
     pub fn finish(&mut self) {
-        for placed in self.places.finish() {
+        for placed in self.places.finish().waited() {
             self.memory(&placed);
         }
         self.advance(self.now);
@@ -232,8 +232,8 @@ impl Thresholds {
         self.checks = checks;
     }
 
-    fn memory(&mut self, placed: &Placed) {
-        let (window, at) = (&placed.window, placed.at);
+    fn memory(&mut self, placed: &Placed<'_>) {
+        let (window, at) = (placed.window, placed.at);
         match placed.role {
             LifeRole::Main => {
                 self.gauge(placed.phase, |metric| main_level(metric, window, at));

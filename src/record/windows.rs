@@ -158,6 +158,18 @@ fn kernel_bands(kernel: &KernelBands) -> [Option<Band>; KERNEL_BANDS] {
     ]
 }
 
+/// What [`kernel_bands`] took apart.
+fn kernel_of(bands: [Option<Band>; KERNEL_BANDS]) -> Option<KernelBands> {
+    let [total, slab_reclaimable, slab, sock, page_tables] = bands;
+    let parts = slab_reclaimable.map(|slab_reclaimable| KernelParts {
+        slab,
+        slab_reclaimable,
+        sock,
+        page_tables,
+    });
+    Some(KernelBands { total: total?, parts })
+}
+
 const KERNEL_FLAGS: [u64; KERNEL_BANDS] = [KERNEL, PARTS, SLAB, SOCK, PAGE_TABLES];
 
 /// Levels in bytes or pages, as signed differences, for they wrap.
@@ -275,7 +287,7 @@ impl Before {
         }
         let [usage, working_set, rss, cache, shmem, unreclaimable_low, unreclaimable_high] = bands;
         let peak = Bytes::new(levels.read(rest)?.wrapping_add(usage.max.get()));
-        let kernel = levels.read_kernel(rest, flags, &mut likely.kernel)?;
+        let kernel = kernel_of(levels.read_kernel(rest, flags, &mut likely.kernel)?);
         let mut told = |flag: u64, likely: &mut u64| -> Option<Option<u64>> {
             if flags & flag == 0 {
                 return Some(None);
@@ -313,21 +325,14 @@ impl Levels {
         rest: &mut &[u8],
         flags: u64,
         likely: &mut [u64; KERNEL_BANDS],
-    ) -> Option<Option<KernelBands>> {
+    ) -> Option<[Option<Band>; KERNEL_BANDS]> {
         let mut bands = [None; KERNEL_BANDS];
         for ((band, likely), flag) in bands.iter_mut().zip(likely).zip(KERNEL_FLAGS) {
             if flags & flag != 0 {
                 *band = Some(self.read_band(rest, 0, likely)?);
             }
         }
-        let [total, slab_reclaimable, slab, sock, page_tables] = bands;
-        let parts = slab_reclaimable.map(|slab_reclaimable| KernelParts {
-            slab,
-            slab_reclaimable,
-            sock,
-            page_tables,
-        });
-        Some(total.map(|total| KernelBands { total, parts }))
+        Some(bands)
     }
 }
 

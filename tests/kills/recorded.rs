@@ -45,7 +45,8 @@ impl Recorded {
             last_traffic: None,
         };
         for event in recording.events() {
-            read.take(&event.map_err(told)?);
+            let event = event.map_err(told)?;
+            read.take(&event);
         }
         Ok(read)
     }
