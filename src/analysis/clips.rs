@@ -55,7 +55,8 @@ impl Merge for TickColumn {
 /// Collects clips while events come in.
 #[derive(Debug, Default)]
 pub(super) struct Clips {
-    recent: VecDeque<TickBlock>,
+    /// The last blocks, with when each was told: after its last tick.
+    recent: VecDeque<(Moment, TickBlock)>,
     /// By rise, the largest first.
     rows: Vec<Row>,
 }
@@ -92,14 +93,14 @@ fn column(tick: &Tick) -> TickColumn {
 }
 
 impl Clips {
-    pub(super) fn ticks(&mut self, block: &TickBlock) {
+    pub(super) fn ticks(&mut self, at: Moment, block: &TickBlock) {
         for row in self.rows.iter_mut().filter(|row| !row.over) {
             row.take(block);
         }
         if self.recent.len() == BLOCKS {
             self.recent.pop_front();
         }
-        self.recent.push_back(block.clone());
+        self.recent.push_back((at, block.clone()));
     }
 
     /// A spike that has ended; its ticks are among those that came last.
@@ -117,7 +118,8 @@ impl Clips {
             columns: Columns::new(COLUMNS, tick_ns.max(1)),
             over: false,
         };
-        for block in &self.recent {
+        let from = row.from;
+        for (_, block) in self.recent.iter().filter(|(told, _)| *told >= from) {
             row.take(block);
         }
         self.rows.insert(place, row);

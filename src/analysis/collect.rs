@@ -173,7 +173,7 @@ impl Collector {
             What::Sampling(start) => self.sampling(start),
             What::Exec { life, .. } => self.spikes.exec(*life),
             What::OomKill(kill) => self.kill(kill, at),
-            What::Ticks(block) if self.is_main(block.life) => self.spikes.ticks(block),
+            What::Ticks(block) if self.is_main(block.life) => self.spikes.ticks(at, block),
             What::Spikes(batch) if self.is_main(batch.life) => self.spikes.told(batch),
             What::Printed(near) if self.is_main(near.life) => self.spikes.printed(near),
             What::Vitals(vitals) => self.vitals(at, vitals),

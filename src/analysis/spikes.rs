@@ -93,12 +93,12 @@ impl Spikes {
         self.sampling(&start);
     }
 
-    pub(super) fn ticks(&mut self, block: &TickBlock) {
+    pub(super) fn ticks(&mut self, at: Moment, block: &TickBlock) {
         let Some(watched) = self.watched.get_mut(&block.life) else {
             return;
         };
         self.any_ticks = true;
-        self.clips.ticks(block);
+        self.clips.ticks(at, block);
         if watched.start.spikes_told {
             return;
         }
@@ -182,6 +182,7 @@ impl Spikes {
         while !self.flow.is_empty() {
             self.forget_first();
         }
+        self.usual.close();
         let (usual, printed) = (&self.usual, &self.printed);
         let of = |kept: &Kept| SpikeFinding {
             near: near(&kept.spike, marks),

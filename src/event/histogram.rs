@@ -317,8 +317,8 @@ impl Sparse {
         if !ours || long(16)? != 1 || long(24)? > 2 * Histogram::MAX_US {
             return None;
         }
-        // A value takes a byte or two, and the way to it as many.
-        let mut rows = Vec::with_capacity(rest.len() / 3 + 1);
+        // A value takes a byte at least, and the way to it another.
+        let mut rows = Vec::with_capacity(rest.len() / 2 + 1);
         let (mut total, mut index) = (0_u64, 0_u32);
         while !rest.is_empty() {
             let number = read_varint(&mut rest)?;
@@ -356,20 +356,25 @@ fn wanted(share: f64, total: u64) -> u64 {
 }
 
 /// A number of seven bits a byte, the lowest first; a ninth byte has eight.
+#[inline]
 fn read_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for place in 0..9 {
+    let (&first, tail) = rest.split_first()?;
+    *rest = tail;
+    if first & 0x80 == 0 {
+        return Some(first.into());
+    }
+    let mut value = u64::from(first & 0x7f);
+    for place in 1..8 {
         let (&byte, tail) = rest.split_first()?;
         *rest = tail;
-        if place == 8 {
-            return Some(value | u64::from(byte) << 56);
-        }
         value |= u64::from(byte & 0x7f) << (7 * place);
         if byte & 0x80 == 0 {
             return Some(value);
         }
     }
-    None
+    let (&last, tail) = rest.split_first()?;
+    *rest = tail;
+    Some(value | u64::from(last) << 56)
 }
 
 impl Serialize for Histogram {

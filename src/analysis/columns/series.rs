@@ -1,6 +1,8 @@
 //! Series of bounded length, whatever comes in: neighbours are merged in pairs when there are too
 //! many, as extremes and never as means.
 
+use std::sync::LazyLock;
+
 use super::LatencyColumn;
 use crate::analysis::float;
 use crate::clock::Moment;
@@ -22,6 +24,16 @@ pub(in crate::analysis) struct LatencyCounts {
 }
 
 const PER_OCTAVE: f64 = 16.0;
+/// By the eleven bits after a number's first: how many sixteenths of an octave it lies above the
+/// power of two below it. Where further bits follow, all are one, as in a bucket's greatest value.
+static SIXTEENTHS: LazyLock<[u8; 1 << BITS]> = LazyLock::new(|| {
+    std::array::from_fn(|bits| {
+        let beyond = if bits % 2 == 0 { 0.0 } else { 1.0 - 1e-6 };
+        let share = (float(bits as u64) + beyond) / float(1 << BITS);
+        sixteenths((1.0 + share).log2())
+    })
+});
+const BITS: u32 = 11;
 
 impl LatencyCounts {
     pub(in crate::analysis) const fn new(start: Moment, end: Moment) -> Self {
@@ -94,10 +106,21 @@ impl LatencyCounts {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "16 × log2 of an u64 lies between 0 and 1024"
+    reason = "a share of an octave is at least 0 and below 1"
 )]
+fn sixteenths(octave: f64) -> u8 {
+    (octave * PER_OCTAVE) as u8
+}
+
+/// 16 × log2, rounded down; of a value as histograms keep it.
 fn bucket(us: u64) -> usize {
-    (float(us.max(1)).log2() * PER_OCTAVE) as usize
+    let us = us.max(1);
+    let zeros = us.leading_zeros();
+    // The first bit falls off.
+    let bits = (us << zeros << 1) >> (u64::BITS - BITS);
+    let octave = (u64::BITS - 1 - zeros) as usize;
+    let bits = usize::try_from(bits).expect("eleven bits");
+    octave * 16 + usize::from(SIXTEENTHS[bits])
 }
 
 impl Merge for LatencyCounts {
@@ -164,5 +187,27 @@ impl<T: Merge> Columns<T> {
             }
         }
         self.rows = merged;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_sixteenths_of_an_octave() {
+        let mut histogram = Histogram::new();
+        (0..30).for_each(|power| {
+            (0..97).for_each(|n| histogram.record((1 << power) + (n << power) / 97));
+        });
+        let mut off = 0;
+        for (us, _) in histogram.counts() {
+            let exact = float(us.max(1)).log2() * PER_OCTAVE;
+            let found = float(bucket(us) as u64);
+            // Rounded down; a threshold may lie between two values that are kept as one.
+            assert!((found - exact.floor()).abs() < 1.5 && (found - exact).abs() < 1.02, "{us}");
+            off += u32::from((found - exact.floor()).abs() > 0.5);
+        }
+        assert!(off < 20, "{off}");
     }
 }

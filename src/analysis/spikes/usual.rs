@@ -72,13 +72,24 @@ impl Sums {
 pub(super) struct Usual {
     /// By the load's power of two, so there are 65 at most.
     by_load: BTreeMap<u32, Sums>,
+    /// Of all windows; summed up at the end.
     all: Sums,
 }
 
 impl Usual {
     pub(super) fn add(&mut self, window: &FlowWindow) {
         self.by_load.entry(bits(load(window))).or_default().add(window);
-        self.all.add(window);
+    }
+
+    /// Takes in that no further window comes.
+    pub(super) fn close(&mut self) {
+        for sums in self.by_load.values() {
+            self.all.windows += sums.windows;
+            for (step, levels) in &sums.steps {
+                let sum = self.all.steps.entry(*step).or_default();
+                *sum = sum.with(*levels, |a, b| a + b);
+            }
+        }
     }
 
     /// What is usual at a load; none where too little was calm.
