@@ -181,7 +181,6 @@ fn simulate(week: Day, days: u64) -> Value {
     let budget = Budget {
         commit_every: Duration::from_secs(3600),
         commit_events,
-        event_queue: 64,
         ..Budget::default()
     };
     let outline = outline(days * 24);
