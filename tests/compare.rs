@@ -125,6 +125,11 @@ fn a_baseline(bench: &Bench, runtime: Runtime, base: &[&str], new: &[&str]) {
     let accepted = with(new, &["--update-baseline"]);
     told(&accepted, 0, &["rss moved from"]);
     with(new, &[]).expect_code(0);
+
+    // One that can't be written is no success.
+    let nowhere = ["--baseline", "nowhere/b.json", "--update-baseline"];
+    let lost = bench.run(&[&["report", base[0]], &nowhere[..]].concat());
+    told(&lost, 3, &["was not updated", "nowhere/b.json"]);
 }
 
 #[test]

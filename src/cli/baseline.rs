@@ -1,9 +1,9 @@
 //! A run against its baseline, as `run` and `report` do it.
 
-use super::Fault;
 use super::compare::{shares, stored, update};
 use super::options::Against;
 use super::print::note;
+use super::{Exit, Fault};
 use crate::analysis::Findings;
 use crate::analysis::compare::{Baseline, Refusal, Run, RunDocument, Settings};
 use crate::record::RunDirectory;
@@ -26,7 +26,8 @@ pub(super) fn held(options: &Against) -> Result<Option<Held<'_>>, Fault> {
 
 impl Held<'_> {
     /// Adds to the findings what the baseline has to say, and updates it where that is asked for.
-    pub(super) fn judge(self, directory: &RunDirectory, findings: &mut Findings) {
+    /// Gives the exit code of an update that failed, which is told.
+    pub(super) fn judge(self, directory: &RunDirectory, findings: &mut Findings) -> Option<Exit> {
         let name = directory.path().display().to_string();
         let document = RunDocument::read(&RunJson.render(findings))
             .expect("what this version writes, it reads");
@@ -45,9 +46,11 @@ impl Held<'_> {
         if let (true, Some(path)) = (accepted, &self.options.baseline)
             && let Err(fault) = update(path, self.stored, &runs, &self.settings)
         {
-            // The run's reports come first, and say why.
+            // The run's reports come all the same.
             note("the baseline was not updated:");
             fault.print();
+            return Some(fault.exit);
         }
+        None
     }
 }

@@ -73,11 +73,10 @@ fn rendered(
     held: Option<Held<'_>>,
 ) -> Result<(Exit, Result<(), report::Error>), Fault> {
     let mut findings = analyse(directory)?;
-    if let Some(held) = held {
-        held.judge(directory, &mut findings);
-    }
+    let not_updated = held.and_then(|held| held.judge(directory, &mut findings));
     let written = report::write_all(place, &findings).map(drop);
     let exit = print_found(&findings, Some(place).filter(|_| written.is_ok()), output)?;
+    let exit = not_updated.filter(|_| exit == Exit::Pass).unwrap_or(exit);
     Ok((exit, written))
 }
 

@@ -17,5 +17,9 @@ pub fn proc_files(data: &[u8]) {
     let stat = [b"4711 (", named, rest].concat();
     let stat = procfs::process::Stat::from_read(stat.as_slice()).expect("any name is read");
     assert_eq!((stat.pid, stat.num_threads), (4711, 3));
-    let _ = procfs::process::Io::from_read(data);
+    // The kernel writes keys and numbers there, nothing that a process chooses; the crate would
+    // panic at a key that ends in a character of several bytes.
+    if data.is_ascii() {
+        let _ = procfs::process::Io::from_read(data);
+    }
 }

@@ -178,11 +178,8 @@ fn simulate(week: Day, days: u64) -> Value {
     let run = RunDirectory::create(dir.path()).expect("a directory for the run");
     // A commit holds what half a second of a real run brings.
     let commit_events = if week == Day::Traffic { 12 } else { 6 };
-    let budget = Budget {
-        commit_every: Duration::from_secs(3600),
-        commit_events,
-        ..Budget::default()
-    };
+    let budget =
+        Budget { commit_every: Duration::from_secs(3600), commit_events, ..Budget::default() };
     let outline = outline(days * 24);
     let facts = RunFacts::default();
     let header = Header { anchor: Clock::start().anchor(), outline: outline.clone(), facts };
