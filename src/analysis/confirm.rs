@@ -28,7 +28,10 @@ pub fn confirm(spike: &SpikeFinding, alone: &Findings) -> Option<Confirmed> {
     if !replayed {
         return None;
     }
-    let in_flight = alone.timeline.flow.iter().map(|column| column.in_flight).max();
+    let others = traffic.is_some_and(|traffic| {
+        traffic.steps.iter().any(|step| step.step != suspect.step && step.requests > 0)
+    });
+    let in_flight = if others { of_step(alone, suspect) } else { of_all(alone) };
     let memory = phase.and_then(|phase| phase.memory.as_ref());
     let rise = memory.map(|memory| memory.unreclaimable_peak - memory.start);
     let share = rise.filter(|_| spike.rise > Bytes::ZERO);
@@ -38,16 +41,33 @@ pub fn confirm(spike: &SpikeFinding, alone: &Findings) -> Option<Confirmed> {
         .is_some_and(|count| super::float(count) >= LEAST_IN_FLIGHT * super::float(wanted));
     let (was_it, why) = match share {
         None => (WasIt::Unclear, Some("the replay showed no memory".to_owned())),
+        Some(share) if share >= YES_FROM && others => {
+            (WasIt::Yes, Some("its scenario's other steps were sent with it".to_owned()))
+        }
         Some(share) if share >= YES_FROM => (WasIt::Yes, None),
         Some(_) if !busy => {
-            let count = in_flight.unwrap_or(0);
-            let why = format!("only {count} of {wanted} were in flight at once");
+            let why = in_flight.map_or_else(
+                || format!("it is not known how many of {wanted} were in flight at once"),
+                |count| format!("only {count} of {wanted} were in flight at once"),
+            );
             (WasIt::Unclear, Some(why))
         }
         Some(share) if share <= NO_TO => (WasIt::No, None),
         Some(_) => (WasIt::Unclear, Some("alone it makes a part of the rise".to_owned())),
     };
     Some(Confirmed { wanted, in_flight, rise, share, was_it, why })
+}
+
+/// The most requests in flight.
+fn of_all(alone: &Findings) -> Option<u64> {
+    alone.timeline.flow.iter().map(|column| column.in_flight).max()
+}
+
+/// The most of a step, as far as the replay's own spikes tell; none where it had none.
+fn of_step(alone: &Findings, wanted: &Suspect) -> Option<u64> {
+    let suspects = alone.spikes.iter().flat_map(|spike| &spike.suspects);
+    let same = |row: &&Suspect| row.scenario == wanted.scenario && row.step == wanted.step;
+    suspects.filter(same).map(|row| row.in_flight).max()
 }
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ impl Search {
         &self.runs
     }
 
+    /// Whether no further run may be made.
+    fn is_out_of_runs(&self) -> bool {
+        self.runs.len() >= self.header.scope.runs as usize
+    }
+
     /// What comes next.
     #[must_use]
     pub fn next(&self) -> Step {

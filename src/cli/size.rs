@@ -82,18 +82,31 @@ fn print(findings: &Findings, place: &Path, options: &Size) -> Result<Exit, Faul
         let name = path.display().to_string();
         if options.write {
             report::replace_file(path, &after).map_err(|source| manifest_fault(path, &source))?;
-            note(&format!("{name} now has {limit} as the memory limit"));
+            note(&format!("{name} now has {} as the memory limit", Limit::Bytes(limit)));
         } else {
             print_all(report::diff(&name, &before, &after).trim_end())?;
+            tell_apart(findings, place, output);
             return Ok(exit_of(findings, output));
         }
     }
     match options.format.and_then(|format| Snippet::from(format).text(findings)) {
         Some(text) => {
             print_all(text.trim_end())?;
+            tell_apart(findings, place, output);
             Ok(exit_of(findings, output))
         }
         None => print_rendered(findings, place, output),
+    }
+}
+
+/// The verdict in a line beside what was asked for, which goes where a program may read it.
+fn tell_apart(findings: &Findings, place: &Path, output: &Output) {
+    if output.quiet {
+        return;
+    }
+    if let Some(reason) = findings.reasons.first() {
+        let (verdict, text) = (findings.verdict.name(), &reason.text);
+        note(&format!("{verdict}: {text}; all of it is in {}", place.display()));
     }
 }
 

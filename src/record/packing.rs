@@ -83,7 +83,7 @@ impl Packing {
 mod tests {
     use super::super::store::{SMALL, decode};
     use super::*;
-    use crate::event::Counts;
+    use crate::event::{Counts, FlowWindow};
 
     fn window(start: u64, step: u16, status: u16, ended: u64) -> Event {
         let mut window = TrafficWindow {
@@ -135,6 +135,33 @@ mod tests {
         assert_eq!(first.status[&200], 7);
         assert_eq!(traffic.iter().map(|row| row.counts.ended).sum::<u64>(), 13);
         assert_eq!(packed.last(), Some(&end), "what a phase had comes before its end");
+    }
+
+    /// Traffic that was joined stands among windows of memory and the rest, all in their order.
+    #[test]
+    fn what_is_packed_keeps_its_order_beside_joined_traffic() {
+        let flow = |ms: u64| {
+            let start = Moment::from_millis(ms - 100);
+            let window = FlowWindow { start, counts: Counts::default(), steps: Vec::new() };
+            Event { at: Moment::from_millis(ms), what: What::Flow(window) }
+        };
+        let begin = Event { at: Moment::START, what: What::PhaseBegin { phase: 0 } };
+        let mut events = vec![begin];
+        for n in 0..20 {
+            events.push(window(500 * n, 0, 200, 1));
+            events.push(flow(500 * n + 510));
+            let what = What::Note { text: format!("{n}") };
+            events.push(Event { at: Moment::from_millis(500 * n + 520), what });
+        }
+        events.push(Event { at: Moment::from_millis(10_600), what: What::PhaseEnd { phase: 0 } });
+        events.push(flow(10_700));
+        let packed = packed(&events);
+        assert_eq!(packed.len(), events.len() - 10);
+        let is_other = |event: &&Event| !matches!(event.what, What::Traffic(_));
+        let order =
+            |events: &[Event]| -> Vec<Event> { events.iter().filter(is_other).cloned().collect() };
+        assert_eq!(order(&packed), order(&events));
+        assert!(packed.is_sorted_by_key(|event| event.at), "{packed:#?}");
     }
 
     #[test]

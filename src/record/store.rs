@@ -190,6 +190,7 @@ impl Batch {
         rmp_serde::encode::write_named(&mut self.plain, event)
             .expect("events have a MessagePack form");
         self.others += 1;
+        self.windows.pass();
         self.count(event.at);
         &self.plain[before..]
     }

@@ -75,11 +75,16 @@ impl Windows {
                 write_flow(&mut self.bytes, &mut self.flow_end, event.at, window);
             }
             _ => {
-                self.others += 1;
+                self.pass();
                 return false;
             }
         }
         true
+    }
+
+    /// Tells of an event that stands among the others.
+    pub(super) const fn pass(&mut self) {
+        self.others += 1;
     }
 
     fn begin_row(&mut self) {

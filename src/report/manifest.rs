@@ -62,6 +62,9 @@ impl ManifestError {
     pub fn help(&self) -> Option<String> {
         let text = match self {
             Self::Unreadable { .. } => "templates have to be rendered first: `helm template`",
+            Self::NoContainer { wanted: Some(_), found } if !found.is_empty() => {
+                "choose one of these with `--container NAME`"
+            }
             Self::NoContainer { .. } => {
                 "give a rendered manifest with a Deployment, StatefulSet, DaemonSet, Job, CronJob \
                  or Pod"

@@ -7,7 +7,7 @@ use super::scale::{TimeScale, ValueScale};
 use super::text;
 use crate::analysis::{Findings, FlowColumn, LatencyColumn, MemoryColumn, VitalColumn};
 use crate::clock::Moment;
-use crate::units::Bytes;
+use crate::units::{Bytes, Limit};
 
 /// Where the panels begin and end across the picture.
 pub(super) const LEFT: f64 = 76.0;
@@ -143,7 +143,8 @@ pub(super) fn recommended_limit(findings: &Findings) -> Option<Bytes> {
 /// What its line is called: a guess is called one.
 pub(super) fn recommended_name(findings: &Findings, size: Bytes) -> String {
     let proved = findings.sizing.as_ref().is_some_and(|sizing| sizing.verified);
-    format!("recommended limit {size}{}", if proved { "" } else { " (a guess)" })
+    let how = if proved { "" } else { " (a guess)" };
+    format!("recommended limit {}{how}", Limit::Bytes(size))
 }
 
 fn memory_head(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings, limit: bool) {

@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use super::text;
 use crate::analysis::{SizeTrial, Sizing};
+use crate::units::Limit;
 
 /// What is recommended, and why.
 pub(super) fn words(sizing: &Sizing) -> String {
     let limit = sizing.recommended.map(|limit| {
         let how = if sizing.verified { "proved" } else { "a guess, not proved" };
         let request = sizing.request.map_or_else(String::new, |size| format!(", request {size}"));
-        format!("limit {limit} ({how}){request}")
+        format!("limit {} ({how}){request}", Limit::Bytes(limit))
     });
     let limit = limit.unwrap_or_else(|| "no limit can be recommended".to_owned());
     format!("{limit}: {}", sizing.reason.trim_start_matches("a guess: "))

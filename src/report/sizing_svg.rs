@@ -4,7 +4,7 @@ use super::draw::{Anchor, BLUE, Canvas, GREEN, GRID, GROUND, MUTED, ORANGE, RED,
 use super::draw::{Ink, TEXT, Type, close};
 use super::{Renderer, text};
 use crate::analysis::{Findings, SizeSearch, SizeTrial, Sizing};
-use crate::units::{Bytes, Limit};
+use crate::units::Bytes;
 
 const WIDTH: u32 = 800;
 const LEFT: f64 = 150.0;
@@ -140,11 +140,7 @@ fn draw(canvas: &mut Canvas<'_>, sizing: &Sizing, search: &SizeSearch) {
         let kind = Type::new(11.0, TEXT).at(Anchor::Middle);
         let kind = if recommended { kind.bold() } else { kind };
         let at = (*x + width / 2.0, bottom + 14.0);
-        let name = match row.limit {
-            Limit::Unlimited => "no limit".to_owned(),
-            Limit::Bytes(limit) => limit.to_string(),
-        };
-        canvas.text(at, &name, kind);
+        canvas.text(at, &row.limit.to_string(), kind);
         if recommended {
             let words = if sizing.verified { "proved" } else { "a guess" };
             let kind = Type::new(10.0, MUTED).at(Anchor::Middle);

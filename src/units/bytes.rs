@@ -171,11 +171,26 @@ impl Limit {
 }
 
 impl fmt::Display for Limit {
+    /// What was set, to the byte where it is a multiple of 64 KiB: `100.25 MiB`, `10304 KiB`. Who
+    /// types what is read here must not set less.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes(bytes) => bytes.fmt(f),
+            Self::Bytes(bytes) => f.pad(&exactly(*bytes)),
             Self::Unlimited => f.pad("no limit"),
         }
+    }
+}
+
+/// A size without rounding, where it is a multiple of 64 KiB; in the unit that needs fewer places.
+fn exactly(size: Bytes) -> String {
+    let short = size.to_string();
+    let whole = |grain: u64| size.get().is_multiple_of(grain);
+    if short.parse() == Ok(size) || !whole(64 << 10) {
+        short
+    } else if whole(256 << 10) {
+        format!("{} MiB", size.as_mib())
+    } else {
+        format!("{} KiB", size.get() >> 10)
     }
 }
 
@@ -207,9 +222,21 @@ mod tests {
         assert_eq!(Bytes::from_mib(256).to_string(), "256 MiB");
         assert_eq!(Bytes::new(64_424_509).to_string(), "61.4 MiB");
         assert_eq!(Bytes::new(12).to_string(), "12 B");
+        let limit = |kib| Limit::Bytes(Bytes::from_kib(kib)).to_string();
+        assert_eq!(limit(102_656), "100.25 MiB");
+        assert_eq!(limit(10_304), "10304 KiB");
+        assert_eq!(limit(1024 * 1075), "1075 MiB");
+        assert_eq!(limit(256 << 10), "256 MiB");
+        assert_eq!(Limit::Bytes(Bytes::new(1_000_000_000)).to_string(), "954 MiB");
     }
 
     proptest! {
+        #[test]
+        fn limits_are_printed_as_they_are_set(grains in 1_u64..1 << 24) {
+            let size = Bytes::from_kib(64 * grains);
+            prop_assert_eq!(Limit::Bytes(size).to_string().parse(), Ok(size));
+        }
+
         #[test]
         fn plain_byte_counts_round_trip(bytes in 0_u64..1 << 50) {
             prop_assert_eq!(bytes.to_string().parse(), Ok(Bytes::new(bytes)));

@@ -51,7 +51,7 @@ pub struct Change {
 pub struct Confirmed {
     /// So many of it were sent at once.
     pub wanted: u64,
-    /// So many were in flight at once.
+    /// So many were in flight at once; none where other steps were sent, too, and hide it.
     pub in_flight: Option<u64>,
     /// By how much memory rose; none where that can't be told.
     pub rise: Option<Bytes>,
@@ -59,7 +59,7 @@ pub struct Confirmed {
     pub share: Option<f64>,
     /// Whether the suspect was the cause.
     pub was_it: WasIt,
-    /// What it rests on, where it is unclear.
+    /// What it rests on, where it is unclear or something else was sent, too.
     pub why: Option<String>,
 }
 

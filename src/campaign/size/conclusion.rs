@@ -77,10 +77,26 @@ fn next_step(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> 
             "read what it printed: the target-*.log files in `runs`"
         }
         None if leaks(search) => "find the leak first: `highwater run` says more about it",
-        None if found.recommended.is_none() => "let it try larger limits with `--max`",
+        None if found.recommended.is_none() => return Some(higher(search, found)),
+        None if !found.narrow && search.is_out_of_runs() => {
+            "give it more runs with `--trials`, in another directory"
+        }
         Some(_) | None => return None,
     };
     Some(text.to_owned())
+}
+
+/// What may help where nothing survived.
+fn higher(search: &Search, found: &Conclusion) -> String {
+    let most = search.header.scope.most;
+    if search.is_out_of_runs() && found.failed.is_none_or(|failed| failed < most) {
+        return "its runs are used up: give it more with `--trials`, in another directory"
+            .to_owned();
+    }
+    let free = search.runs.iter().filter(|run| run.limit == Limit::Unlimited);
+    let need = free.filter_map(|run| run.need).map(|need| need.1).max().filter(|need| *need > most);
+    let held = need.map(|need| format!("; without a limit it held {need}")).unwrap_or_default();
+    format!("let it try larger limits with `--max`{held}")
 }
 
 fn sizing(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> Sizing {
@@ -145,11 +161,11 @@ fn reason(
     let Some(limit) = sizing.recommended else {
         let failed = found.failed.map_or_else(
             || "no limit was tried to the end".to_owned(),
-            |failed| format!("nothing up to {failed} survived"),
+            |failed| format!("nothing up to {} survived", Limit::Bytes(failed)),
         );
         return format!("{so_far}{failed}");
     };
-    let edge = edge(found);
+    let (limit, edge) = (Limit::Bytes(limit), edge(found));
     let times = times(found.proofs);
     if !found.narrow {
         return format!("{so_far}{limit} survived {times}, but a lower limit may do: {edge}");
@@ -172,7 +188,7 @@ fn reason(
 }
 
 fn edge(found: &Conclusion) -> String {
-    match (found.failed, found.least) {
+    match (found.failed.map(Limit::Bytes), found.least.map(Limit::Bytes)) {
         (Some(failed), Some(least)) => format!("{failed} failed, {least} survived"),
         (None, Some(least)) => format!("{least} survived, and nothing failed"),
         _ => "nothing survived each time".to_owned(),

@@ -12,7 +12,9 @@ pub enum Error {
         phases: usize,
     },
     /// The directory holds the search of another scenario.
-    #[error("`{path}` holds the search of another scenario, or of an earlier state of this one")]
+    #[error(
+        "`{path}` holds the search of another scenario, of an earlier state of this one, or with other bounds (`--max`, `--trials`)"
+    )]
     Another {
         /// The directory.
         path: PathBuf,
@@ -55,7 +57,11 @@ impl Error {
                 Some("choose another place with `--out DIR`, or remove the old search".to_owned())
             }
             Self::State { .. } => Some("is the directory writable?".to_owned()),
-            Self::Damaged { .. } => None,
+            Self::Damaged { .. } => Some(
+                "remove that line and those after it, which are run again, or choose another place \
+                 with `--out DIR`"
+                    .to_owned(),
+            ),
         }
     }
 }

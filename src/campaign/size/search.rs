@@ -380,11 +380,11 @@ fn times(size: Bytes, factor: f64) -> Bytes {
     Bytes::new((size.as_f64() * factor) as u64)
 }
 
-/// Up to what people write: whole mebibytes, quarters below 128 MiB, 64 KiB below 32 MiB.
+/// Up to what people write: whole mebibytes, quarters below 100 MiB, 64 KiB below 32 MiB.
 fn round_up(size: Bytes) -> Bytes {
     let grain = match size.get() >> 20 {
         0..32 => 64 << 10,
-        32..128 => 256 << 10,
+        32..100 => 256 << 10,
         _ => 1 << 20,
     };
     Bytes::new(size.get().div_ceil(grain) * grain)
