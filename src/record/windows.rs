@@ -12,14 +12,17 @@ use crate::event::varint::{read_varint, unzigzag, write_varint, zigzag};
 use crate::event::{
     Band, Counts, Event, FlowWindow, KernelBands, KernelParts, LifeId, MemoryWindow, StepFlow, What,
 };
+use crate::plan::Budget;
 use crate::units::Bytes;
 
 /// What levels are multiples of: the least page size there is.
 const PAGE_BITS: u32 = 12;
 const BANDS: usize = 7;
 const KERNEL_BANDS: usize = 5;
-/// The least that an event takes, in bytes: a damaged count must not reserve more.
-const LEAST: usize = 6;
+/// About what a row takes, in bytes, and how many there are at most in a batch that is sound: so
+/// much room is reserved, and more as it is needed.
+const ROW: usize = 48;
+const ROWS: usize = Budget::PACKED_EVENTS as usize;
 
 /// Events of two kinds, packed.
 #[derive(Debug, Default)]
@@ -103,7 +106,7 @@ pub(super) fn unpack(bytes: &[u8], others: Vec<Event>) -> Option<Vec<Event>> {
     if bytes.is_empty() {
         return Some(others);
     }
-    let mut events = Vec::with_capacity(others.len() + bytes.len() / LEAST / 4);
+    let mut events = Vec::with_capacity(others.len() + (bytes.len() / ROW).min(ROWS));
     let mut others = others.into_iter();
     let (mut memory, mut flow_end) = (Before::default(), 0);
     let mut rest = bytes;
@@ -430,113 +433,5 @@ fn over_steps(steps: &[StepFlow]) -> [u64; 2] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::arbitrary;
-    use proptest::prelude::*;
-
-    fn packed(events: &[Event]) -> (Vec<u8>, Vec<Event>) {
-        let mut windows = Windows::default();
-        let others = events.iter().filter(|event| !windows.take(event)).cloned().collect();
-        (windows.bytes().to_vec(), others)
-    }
-
-    fn band() -> impl Strategy<Value = Band> {
-        let pages =
-            any::<[u16; 3]>().prop_map(|row| row.map(|pages| u64::from(pages) << PAGE_BITS));
-        prop_oneof![3 => pages, 1 => any::<[u64; 3]>()].prop_map(|row| {
-            let [min, max, last] = row.map(Bytes::new);
-            Band { min, max, last }
-        })
-    }
-
-    /// A window whose levels are pages, or not, with or without each part of the kernel's memory.
-    fn window() -> impl Strategy<Value = Event> {
-        let parts = (prop::option::of(band()), band(), prop::option::of(band())).prop_map(
-            |(slab, slab_reclaimable, sock)| KernelParts {
-                slab,
-                slab_reclaimable,
-                sock,
-                page_tables: slab,
-            },
-        );
-        let kernel = (band(), prop::option::of(parts))
-            .prop_map(|(total, parts)| KernelBands { total, parts });
-        (arbitrary::event(), prop::collection::vec(band(), 7), prop::option::of(kernel)).prop_map(
-            |(event, bands, kernel)| match event.what {
-                What::Memory(window) => {
-                    let window = MemoryWindow {
-                        usage: bands[0],
-                        peak: bands[0].max,
-                        rss: bands[1],
-                        cache: bands[2],
-                        shmem: bands[3],
-                        working_set: bands[4],
-                        unreclaimable_low: bands[5],
-                        unreclaimable_high: bands[6],
-                        kernel,
-                        ..window
-                    };
-                    Event { what: What::Memory(window), ..event }
-                }
-                _ => event,
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_packed_comes_out_as_it_was_and_in_its_order(
-            events in prop::collection::vec(window(), 0..40),
-        ) {
-            let (bytes, others) = packed(&events);
-            prop_assert_eq!(unpack(&bytes, others), Some(events));
-        }
-
-        #[test]
-        fn damaged_windows_never_panic(
-            events in prop::collection::vec(window(), 0..10),
-            bytes in prop::collection::vec(any::<u8>(), 0..200),
-            at: usize,
-            to: u8,
-        ) {
-            let _ = unpack(&bytes, events.clone());
-            let (mut bytes, others) = packed(&events);
-            if !bytes.is_empty() {
-                let at = at % bytes.len();
-                bytes[at] = to;
-                let _ = unpack(&bytes, others);
-            }
-        }
-    }
-
-    #[test]
-    fn a_calm_window_takes_few_bytes() {
-        let mut windows = Windows::default();
-        for n in 0..100_u64 {
-            let level = Band::of(Bytes::from_mib(60 + n % 3));
-            let window = MemoryWindow {
-                life: LifeId(0),
-                start: Moment::from_millis(n * 100),
-                ticks: 100,
-                missed: 0,
-                usage: level,
-                peak: level.max,
-                peak_at: Moment::from_millis(n * 100 + 40),
-                rss: level,
-                cache: Band::default(),
-                shmem: Band::default(),
-                working_set: level,
-                unreclaimable_low: level,
-                unreclaimable_high: level,
-                limit_hits: Some(0),
-                oom_kills: Some(0),
-                kernel: None,
-                held_mean: Some(level.last),
-            };
-            let at = Moment::from_millis(n * 100 + 100);
-            assert!(windows.take(&Event { at, what: What::Memory(window) }));
-        }
-        assert!(windows.bytes().len() < 60 * 100, "{}", windows.bytes().len());
-    }
-}
+#[path = "windows_tests.rs"]
+mod tests;
