@@ -55,21 +55,25 @@ impl Kept {
     }
 
     pub(super) fn push(&mut self, data: &[u8]) {
-        let all = self.wire.kept.get() + data.len();
         let most = as_usize(Budget::DEFAULT.answer);
-        self.cut_off |= self.bytes.len() + data.len() > most || all > self.wire.keeps;
+        let (length, room) = (self.bytes.len() + data.len(), self.bytes.capacity());
+        // What is reserved counts, not what is filled.
+        let wanted = if length > room { length.next_power_of_two().min(most) } else { room };
+        let all = self.wire.kept.get() - room + wanted;
+        self.cut_off |= length > most || all > self.wire.keeps;
         if self.cut_off {
             self.release();
-        } else {
-            self.bytes.extend_from_slice(data);
-            self.wire.kept.set(all);
+            return;
         }
+        self.bytes.reserve_exact(wanted - self.bytes.len());
+        self.bytes.extend_from_slice(data);
+        self.wire.kept.set(self.wire.kept.get() - room + self.bytes.capacity());
     }
 
     /// Half a body is of no use, and may be held for as long as its answer goes on.
     fn release(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.wire.kept.set(self.wire.kept.get() - bytes.len());
+        self.wire.kept.set(self.wire.kept.get() - bytes.capacity());
     }
 }
 
