@@ -201,6 +201,7 @@ fn simulate(week: Day, days: u64) -> Value {
         rows.push(json!({
             "day": day,
             "rss_mib": rss,
+            "rss_anonymous_mib": status_mib("RssAnon"),
             "recording_mib": file_mib(&run.recording()),
             "report_seconds": report["seconds"],
             "report_rss_mib": report["rss_mib"],
