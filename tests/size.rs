@@ -30,7 +30,7 @@ fn a_limit_is_proved_above_what_is_needed_and_goes_on_after_an_interruption() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     // Too little: upwards first.
     startup_service(&bench, "limits = { memory = \"24MiB\" }\n", BURST);
     let args = ["size", "--runtime", "docker", "--out", "out", "--json", "--max", "512MiB"];
@@ -93,7 +93,7 @@ fn a_limit_is_proved_above_what_is_needed_and_goes_on_after_an_interruption() {
 
 /// The same need is found whichever way the service is run and its cgroup read.
 fn is_proved_by(args: &[&str]) {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     startup_service(&bench, "limits = { memory = \"24MiB\" }\n", BURST);
     let ended = bench.run(&[&["size", "--out", "out", "--json", "--max", "512MiB"], args].concat());
     let json = ended.expect_code(0).json();
@@ -127,7 +127,7 @@ fn a_limit_under_which_a_service_only_thrashes_is_too_low() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     bench.scenario(
         &["cachey", "--file-mib", "96", "--every-ms", "0", "--read-kib", "4096", "--mapped"],
         &format!(
@@ -153,7 +153,7 @@ fn what_can_not_be_searched_is_told_at_once() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     startup_service(&bench, "", "[[phase]]\nname = \"calm\"\nrate = 5\nfor = \"1s\"\n");
     let calm = bench.run(&["size", "--runtime", "docker", "--out", "out"]);
     let text = &calm.expect_code(2).stderr;
@@ -168,16 +168,28 @@ fn what_can_not_be_searched_is_told_at_once() {
 }
 
 #[test]
-fn out_of_time_what_is_known_is_told() {
+fn out_of_time_what_is_known_is_told_and_it_goes_on_with_other_bounds() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
-    startup_service(&bench, "", BURST);
-    let args = ["size", "--runtime", "docker", "--out", "out", "--json", "--budget", "1500ms"];
-    let ended = bench.run(&args);
+    let bench = Bench::in_company();
+    let rule = "[thresholds]\nhttp_req_duration = [\"p(50)<0.001\"]\n";
+    startup_service(&bench, "", &format!("{BURST}{rule}"));
+    let args = ["size", "--runtime", "docker", "--out", "out", "--json"];
+    let ended = bench.run(&[&args[..], &["--budget", "1500ms"]].concat());
     let json = ended.expect_code(1).json();
     assert_eq!(json["sizing"]["recommended_limit_bytes"], serde_json::Value::Null);
     let text = json["reasons"][0]["text"].as_str().unwrap();
     assert!(text.starts_with("the time was used up after 1 runs"), "{text}");
+
+    // Its runs are used up before it has come to the edge, and no limit mends the rule.
+    let ended = bench.run(&[&args[..], &["--trials", "3", "--max", "300MiB"]].concat());
+    let json = ended.expect_code(1).json();
+    let sizing = &json["sizing"];
+    assert_eq!((&sizing["runs"], &sizing["finished"]), (&3.into(), &false.into()), "{sizing:#}");
+    assert!(sizing["recommended_limit_bytes"].as_u64().unwrap() >= 40 * MIB, "{sizing:#}");
+    let reasons = &json["reasons"];
+    assert_eq!((&json["verdict"], &reasons[0]["id"]), (&"fail".into(), &"threshold".into()));
+    assert!(reasons[0]["text"].as_str().unwrap().contains("p(50)<0.001 was broken in every run"));
+    assert!(reasons[1]["next"].as_str().unwrap().contains("more `--trials`"), "{reasons:#}");
 }

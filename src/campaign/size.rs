@@ -47,15 +47,22 @@ impl Search {
     /// When the directory can't be used, or holds the search of another scenario.
     pub fn begin(directory: &Path, header: Header) -> Result<Self, Error> {
         if Self::is_in(directory) {
-            let found = Self::open(directory)?;
-            return if found.header.is_of_same(&header) {
-                Ok(found)
-            } else {
-                Err(Error::Another { path: directory.to_owned() })
-            };
+            return Self::open(directory)?.go_on(directory, header);
         }
         let state = state::State::create(directory, &header)?;
         Ok(Self { header, runs: Vec::new(), state })
+    }
+
+    /// Goes on, perhaps further than it was to go before.
+    fn go_on(mut self, directory: &Path, header: Header) -> Result<Self, Error> {
+        if !self.header.is_of_same(&header) {
+            return Err(Error::Another { path: directory.to_owned() });
+        }
+        if self.header.scope != header.scope {
+            self.state.go_further(&header)?;
+            self.header = header;
+        }
+        Ok(self)
     }
 
     /// Reads a search back.
@@ -89,19 +96,33 @@ impl Search {
         &self.runs
     }
 
-    /// Whether no further run may be made.
+    /// Whether there would be more to do, had it more runs.
     fn is_out_of_runs(&self) -> bool {
-        self.runs.len() >= self.header.scope.runs as usize
+        let scope = Scope { runs: u32::MAX, ..self.header.scope };
+        self.next() == Step::End && self.step(&scope) != Step::End
     }
 
     /// What comes next.
     #[must_use]
     pub fn next(&self) -> Step {
+        self.step(&self.header.scope)
+    }
+
+    fn step(&self, scope: &Scope) -> Step {
         let roomy = self.runs.iter().find(|run| !run.is_dead());
         if roomy.is_some_and(|run| run.leaks) || self.hopeless().is_some() {
             return Step::End;
         }
-        search::next(&self.header.scope, &self.tried())
+        search::next(scope, &self.tried())
+    }
+
+    /// Rules that were broken in every run that was not killed, whatever its limit.
+    fn always_broken(&self) -> Vec<&str> {
+        let mut alive = self.runs.iter().filter(|run| !run.is_dead());
+        let Some(first) = alive.next() else { return Vec::new() };
+        let rest: Vec<&SizeRun> = alive.collect();
+        let each = first.broken.iter().filter(|rule| rest.iter().all(|r| r.broken.contains(rule)));
+        each.map(String::as_str).collect()
     }
 
     /// Why no limit can help: the target ended without having been killed, in each run.

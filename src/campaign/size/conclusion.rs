@@ -35,6 +35,12 @@ pub fn findings(mut base: Findings, search: &Search, stopped: Option<&Stopped>) 
     let next = next_step(search, &conclusion, stopped);
     base.reasons.insert(0, Reason { id, level, text, at: None, next });
     (base.verdict, base.exit_code) = (verdict, exit_code);
+    if matches!(verdict, Verdict::Pass | Verdict::Warn)
+        && let Some(reason) = always_broken(search)
+    {
+        base.reasons.insert(0, reason);
+        (base.verdict, base.exit_code) = (Verdict::Fail, 1);
+    }
     base.name.clone_from(&search.header.name);
     if let Some(run) = search.telling_run() {
         let text = format!(
@@ -64,6 +70,21 @@ fn verdict(
     }
 }
 
+/// That rules are broken with all the room there is: survival can't be held to them.
+fn always_broken(search: &Search) -> Option<Reason> {
+    let broken = search.always_broken();
+    if broken.is_empty() {
+        return None;
+    }
+    let (rules, one) = (broken.join(", "), broken.len() == 1);
+    let text = format!(
+        "{rules} {} broken in every run that was not killed, so it is not for want of memory",
+        if one { "was" } else { "were" }
+    );
+    let next = "`highwater run` says more about it; or change the rule".to_owned();
+    Some(Reason { id: "threshold", level: Level::Fail, text, at: None, next: Some(next) })
+}
+
 fn leaks(search: &Search) -> bool {
     search.runs.iter().find(|run| !run.is_dead()).is_some_and(|run| run.leaks)
 }
@@ -78,8 +99,8 @@ fn next_step(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> 
         }
         None if leaks(search) => "find the leak first: `highwater run` says more about it",
         None if found.recommended.is_none() => return Some(higher(search, found)),
-        None if !found.narrow && search.is_out_of_runs() => {
-            "give it more runs with `--trials`, in another directory"
+        None if search.is_out_of_runs() => {
+            "it goes on where it stopped with more `--trials`, `--out` and this directory"
         }
         Some(_) | None => return None,
     };
@@ -90,7 +111,7 @@ fn next_step(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> 
 fn higher(search: &Search, found: &Conclusion) -> String {
     let most = search.header.scope.most;
     if search.is_out_of_runs() && found.failed.is_none_or(|failed| failed < most) {
-        return "its runs are used up: give it more with `--trials`, in another directory"
+        return "its runs are used up: it goes on with more `--trials`, `--out` and this directory"
             .to_owned();
     }
     let free = search.runs.iter().filter(|run| run.limit == Limit::Unlimited);
@@ -124,7 +145,7 @@ fn sizing(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> Siz
             least: found.least,
             cliff,
             knee: knee.filter(|knee| Some(*knee) > cliff),
-            finished: search.next() == Step::End && stopped.is_none(),
+            finished: search.next() == Step::End && !search.is_out_of_runs() && stopped.is_none(),
         }),
         reason: String::new(),
     };

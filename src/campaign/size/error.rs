@@ -12,9 +12,7 @@ pub enum Error {
         phases: usize,
     },
     /// The directory holds the search of another scenario.
-    #[error(
-        "`{path}` holds the search of another scenario, of an earlier state of this one, or with other bounds (`--max`, `--trials`)"
-    )]
+    #[error("`{path}` holds the search of another scenario, or of an earlier state of this one")]
     Another {
         /// The directory.
         path: PathBuf,

@@ -1,5 +1,6 @@
-//! The file that a search goes by: what it is about on the first line, then a line for each run.
-//! Append-only; a last line that was cut off by a crash counts as not written.
+//! The file that a search goes by: what it is about on the first line, then a line for each run,
+//! and one for what it may do where it was told to go further. Append-only; a last line that was
+//! cut off by a crash counts as not written.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -56,10 +57,10 @@ impl Header {
         }
     }
 
-    /// Whether another search is about the same.
+    /// Whether another search is about the same; one that may make more runs, or try larger
+    /// limits, is.
     pub(super) fn is_of_same(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
-            && self.scope == other.scope
             && self.phases == other.phases
             && self.shares == other.shares
     }
@@ -130,6 +131,11 @@ impl State {
             let _ = file.set_len(whole as u64);
         }
         Ok((Self { path, file }, header, runs))
+    }
+
+    /// Says anew what the search may do.
+    pub(super) fn go_further(&mut self, header: &Header) -> Result<(), Error> {
+        self.write(&Line::Search(header.clone()))
     }
 
     pub(super) fn append(&mut self, run: &SizeRun) -> Result<(), Error> {
