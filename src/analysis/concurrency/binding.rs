@@ -25,6 +25,11 @@ const IO_WAIT: f64 = 20.0;
 const MORE: f64 = 2.0;
 /// One thread that never rests uses about one core.
 const ONE_CORE: std::ops::RangeInclusive<f64> = 0.92..=1.08;
+/// A core is full from this share on, and was not under little load up to that one.
+const CORE_FULL: f64 = 0.95;
+const CORE_NOT_FULL: f64 = 0.75;
+/// What rises by less than this share, and less than one, stays whatever the load.
+const STAYS: f64 = 1.1;
 
 /// What there is of CPU, and who else takes of it.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +53,9 @@ struct Ends {
 #[derive(Debug, Clone, Copy, Default)]
 struct Measures {
     cores: Option<f64>,
+    busiest_core: Option<f64>,
+    threads: Option<f64>,
+    sockets: Option<f64>,
     throttled: Option<f64>,
     cpu_wait: Option<f64>,
     memory_wait: Option<f64>,
@@ -62,6 +70,9 @@ impl Measures {
         };
         Self {
             cores: middle(|row| row.cpu_cores),
+            busiest_core: middle(|row| row.busiest_core),
+            threads: middle(|row| row.threads),
+            sockets: middle(|row| row.sockets),
             throttled: middle(|row| row.throttled),
             cpu_wait: middle(|row| row.cpu_wait),
             memory_wait: middle(|row| row.memory_wait),
@@ -178,7 +189,15 @@ fn cpu(ends: &Ends, host: Host, saturated: bool) -> Option<(Bound, String)> {
             format!("waited for a CPU {waited:.0} % of the time, {cores:.2} of {of} cores in use");
         return Some((Bound::Cpu, because));
     }
-    (saturated && ONE_CORE.contains(&cores)).then(|| {
+    if !saturated {
+        return None;
+    }
+    let not_full = ends.low.busiest_core.is_some_and(|share| share <= CORE_NOT_FULL);
+    if let Some(share) = high.busiest_core.filter(|share| not_full && *share >= CORE_FULL) {
+        let because = format!("one core is full ({share:.2}), {cores:.2} of {of} cores in use");
+        return Some((Bound::Cpu, because));
+    }
+    ONE_CORE.contains(&cores).then(|| {
         (Bound::Cpu, format!("{cores:.2} of {of} cores in use: one thread that never rests"))
     })
 }
@@ -214,7 +233,23 @@ fn pool(
     if apart {
         because.push_str("; p99 rises and p50 does not");
     }
+    because.push_str(&what_stays(ends));
     Some((Bound::Pool, because))
+}
+
+/// What there are as many of under much load as under little: a pool of it may be what binds.
+fn what_stays(ends: &Ends) -> String {
+    let (high, low) = (&ends.high, &ends.low);
+    let kinds = [("threads", high.threads, low.threads), ("sockets", high.sockets, low.sockets)];
+    let stay = kinds.into_iter().filter_map(|(name, high, low)| {
+        let (high, low) = (high?, low?);
+        (high <= (low * STAYS).max(low + 1.0)).then(|| format!("{high:.0} {name}"))
+    });
+    let stay: Vec<String> = stay.collect();
+    if stay.is_empty() {
+        return String::new();
+    }
+    format!("; {} whatever the load", stay.join(" and "))
 }
 
 fn nothing_stands_out(ends: &Ends, host: Host) -> String {

@@ -98,3 +98,31 @@ fn a_pools_size_is_told_by_littles_law() {
     let told = bound(&idle, Some(&SLOWER), Some(&SATURATED), HOST);
     assert!(told.evidence.iter().any(|row| row.contains("about 8 at work at once")), "{told:?}");
 }
+
+#[test]
+fn threads_and_sockets_that_stay_are_evidence_of_a_pool() {
+    let idle = levels(|share| LoadLevel {
+        cpu_cores: Some(0.2),
+        threads: Some(9.0),
+        sockets: Some(10.0 + 80.0 * share),
+        ..LoadLevel::default()
+    });
+    let told = bound(&idle, Some(&SLOWER), Some(&SATURATED), HOST);
+    let last = told.evidence.last().expect("there is evidence");
+    assert!(last.ends_with("; 9 threads whatever the load"), "{told:?}");
+}
+
+#[test]
+fn one_full_core_binds_beside_others_that_rest_unless_it_always_was_full() {
+    let one = |busiest: fn(f64) -> f64| {
+        let levels = levels(|share| LoadLevel {
+            cpu_cores: Some(1.3),
+            busiest_core: Some(busiest(share)),
+            ..LoadLevel::default()
+        });
+        by(&levels, SLOWER, SATURATED)
+    };
+    assert_eq!(one(|share| (2.0 * share).min(0.99)), Bound::Cpu);
+    assert_eq!(one(|_| 0.99), Bound::Unclear, "it spins");
+    assert_eq!(one(|_| 0.7), Bound::Unclear);
+}

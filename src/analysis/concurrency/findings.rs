@@ -143,6 +143,8 @@ pub struct LoadLevel {
     pub p99_ms: Option<f64>,
     /// CPU time per wall time.
     pub cpu_cores: Option<f64>,
+    /// The same on the core where it ran most, from reading to reading.
+    pub busiest_core: Option<f64>,
     /// Throttled time, in percent.
     pub throttled: Option<f64>,
     /// Time in which some task waited for a CPU, in percent.

@@ -145,6 +145,7 @@ struct Heap {
     failed: u64,
     answers: AnswerCounts,
     cpu: Moved,
+    busiest_core: Moved,
     throttled: Moved,
     cpu_wait: Moved,
     memory_wait: Moved,
@@ -169,6 +170,7 @@ impl Default for Heap {
             failed: 0,
             answers: AnswerCounts::default(),
             cpu: Moved::default(),
+            busiest_core: Moved::default(),
             throttled: Moved::default(),
             cpu_wait: Moved::default(),
             memory_wait: Moved::default(),
@@ -236,6 +238,7 @@ fn fill(rows: &Rows, heaps: &mut [Heap], place: impl Fn(Span) -> Option<(usize, 
         heap.open_files.extend(row.open_files.map(f64::from));
         heap.sockets.extend(row.sockets.map(f64::from));
         heap.cpu.join(row.cpu);
+        heap.busiest_core.join(row.busiest_core);
         heap.throttled.join(row.throttled);
         heap.cpu_wait.join(row.cpu_wait);
         heap.memory_wait.join(row.memory_wait);
@@ -265,6 +268,7 @@ impl Heap {
             p50_ms: answered.then(|| self.latency.percentile_ms(0.5)),
             p99_ms: answered.then(|| self.latency.percentile_ms(0.99)),
             cpu_cores: self.cpu.share(),
+            busiest_core: self.busiest_core.share(),
             throttled: percent(self.throttled),
             cpu_wait: waited(self.cpu_wait),
             memory_wait: waited(self.memory_wait),

@@ -117,6 +117,8 @@ pub(super) struct VitalRow {
     pub(super) open_files: Option<u32>,
     pub(super) sockets: Option<u32>,
     pub(super) cpu: Moved,
+    /// Of the core on which it ran most.
+    pub(super) busiest_core: Moved,
     pub(super) throttled: Moved,
     pub(super) cpu_wait: Moved,
     pub(super) memory_wait: Moved,
@@ -171,6 +173,7 @@ impl Merge for VitalRow {
         self.sockets = self.sockets.max(later.sockets);
         let pairs = [
             (&mut self.cpu, later.cpu),
+            (&mut self.busiest_core, later.busiest_core),
             (&mut self.throttled, later.throttled),
             (&mut self.cpu_wait, later.cpu_wait),
             (&mut self.memory_wait, later.memory_wait),
@@ -279,6 +282,7 @@ impl Rows {
             open_files: now.open_files,
             sockets: now.sockets.as_ref().map(open_sockets),
             cpu: moved(|row| row.cpu_ns),
+            busiest_core: busiest_core(before, now, ns),
             throttled: moved(|row| row.throttled_ns),
             cpu_wait: moved(|row| row.cpu_psi_us),
             memory_wait: moved(|row| row.psi_some_us),
@@ -309,4 +313,14 @@ impl FlowRow {
     pub(super) fn due_rate(&self) -> f64 {
         float(self.due) / self.span.seconds().max(1e-3)
     }
+}
+
+/// How far the core that moved most did.
+fn busiest_core(before: &Vitals, now: &Vitals, ns: u64) -> Moved {
+    let mut moved = Moved::default();
+    if let (Some(before), Some(now)) = (&before.cpu_per_core_ns, &now.cpu_per_core_ns) {
+        let each = before.iter().zip(now).map(|(before, now)| now.saturating_sub(*before));
+        moved.add(Some(0), each.max(), ns);
+    }
+    moved
 }
