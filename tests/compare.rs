@@ -141,13 +141,14 @@ fn what_can_not_be_compared_is_told_with_the_way_out() {
         told(&bench.run(&all), 2, parts);
     };
     bad(&["--base", "nowhere", "--new", "nowhere"], &["nowhere", "run.json"]);
+    bad(&["--base", ".", "--new", "nowhere", "."], &["`.` is on both sides"]);
     bad(&["--new", "nowhere"], &["--base", "--baseline"]);
     bad(&["--base", "nowhere"], &["--new"]);
     bad(&["--new", "x", "--baseline", "none.json"], &["none.json", "--update-baseline"]);
     bench.write("text.json", "{ \"schema\": 1, \"name\": 3 }");
-    bad(&["--base", "text.json", "--new", "text.json"], &["text.json", "run.json of schema 1"]);
+    bad(&["--base", "text.json", "--new", "x"], &["text.json", "run.json of schema 1"]);
     bench.write("later.json", "{ \"schema\": 2 }");
-    bad(&["--base", "later.json", "--new", "later.json"], &["schema is 2"]);
+    bad(&["--base", "later.json", "--new", "x"], &["schema is 2"]);
     bad(&["--new", "x", "--baseline", "text.json"], &["text.json", "baseline"]);
     bad(&["--base", "x", "--new", "x", "--share", "lots"], &["lots", "5%"]);
     bad(&["--base", "x", "--new", "x", "--share", "speed=5%"], &["speed", "latency_p99"]);

@@ -9,7 +9,7 @@ use super::report::analyse;
 use super::{Exit, Fault};
 use crate::analysis::Verdict;
 use crate::analysis::compare::{
-    self, Baseline, Comparison, Refusal, Run, RunDocument, Settings, Shares,
+    self, Baseline, BaselineError, Comparison, Refusal, Run, RunDocument, Settings, Shares,
 };
 use crate::record::RunDirectory;
 use crate::report::{
@@ -30,6 +30,7 @@ pub(super) fn compare(options: &Compare) -> Result<Exit, Fault> {
     let read = |paths: &[std::path::PathBuf]| -> Result<Vec<Run>, Fault> {
         paths.iter().map(|path| read_run(path, options.output.quiet)).collect()
     };
+    on_one_side_only(options)?;
     let (base, new) = (read(&options.base)?, read(&options.new)?);
     let Some(path) = &options.baseline else {
         let comparison = compare::compare(&base, &new, &settings).map_err(|row| refused(&row))?;
@@ -53,6 +54,22 @@ pub(super) fn compare(options: &Compare) -> Result<Exit, Fault> {
     print_comparison(&comparison, options)?;
     // What is taken as the new reference is no failure.
     Ok(if options.update_baseline { Exit::Pass } else { exit_of(&comparison) })
+}
+
+/// A run is like itself: with one on both sides nothing would be a regression.
+fn on_one_side_only(options: &Compare) -> Result<(), Fault> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let twice = options.new.iter().find(|new| {
+        real(new).is_some_and(|new| options.base.iter().any(|base| real(base) == Some(new.clone())))
+    });
+    match twice {
+        None => Ok(()),
+        Some(path) => Err(Fault::plain(
+            Exit::BadUse,
+            &format!("the run `{}` is on both sides", path.display()),
+            "name runs of the state before with --base, and of the state after with --new",
+        )),
+    }
 }
 
 pub(super) fn shares(texts: &[String]) -> Result<Shares, Fault> {
@@ -131,8 +148,14 @@ pub(super) fn stored(path: &Path, may_be_made: bool) -> Result<Option<Baseline>,
         let inner = std::error::Error::source(&error).map(ToString::to_string);
         let inner = inner.map_or_else(String::new, |inner| format!(": {inner}"));
         let text = format!("`{shown}`: {error}{inner}");
-        let help = "take it back from version control, or remove it and make it anew with \
-                    --update-baseline";
+        let help = match error {
+            BaselineError::Run => "name the baseline's own file",
+            BaselineError::Later { .. } => "update Highwater, or make the baseline anew",
+            _ => {
+                "take it back from version control, or remove it and make it anew with \
+                  --update-baseline"
+            }
+        };
         Fault::plain(Exit::BadUse, &text, help)
     })?;
     Ok(Some(baseline))

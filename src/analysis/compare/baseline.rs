@@ -54,6 +54,15 @@ pub enum BaselineError {
     /// It is something else, or damaged.
     #[error("failed to read it as a baseline")]
     Foreign(#[source] serde_json::Error),
+    /// It is what a run was found to be.
+    #[error("it is a run.json and no baseline: `--update-baseline` makes one of runs")]
+    Run,
+    /// A later version wrote it.
+    #[error("it is of schema {schema}, which a later version of Highwater wrote")]
+    Later {
+        /// Its schema.
+        schema: u32,
+    },
     /// It has another kind or schema.
     #[error(
         "failed to read it: it is a `{kind}` of schema {schema}, and not a `{KIND}` of schema {SCHEMA}"
@@ -84,8 +93,16 @@ impl Baseline {
             schema: u32,
             #[serde(default)]
             kind: String,
+            verdict: Option<serde::de::IgnoredAny>,
         }
-        let Head { schema, kind } = serde_json::from_str(text).map_err(BaselineError::Foreign)?;
+        let head: Head = serde_json::from_str(text).map_err(BaselineError::Foreign)?;
+        let Head { schema, kind, verdict } = head;
+        if verdict.is_some() {
+            return Err(BaselineError::Run);
+        }
+        if kind == KIND && schema > SCHEMA {
+            return Err(BaselineError::Later { schema });
+        }
         if schema != SCHEMA || kind != KIND {
             return Err(BaselineError::Other { kind, schema });
         }

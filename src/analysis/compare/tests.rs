@@ -286,9 +286,11 @@ fn baselines_read_back_and_others_are_refused() {
     }
     assert!(matches!(Baseline::read("{"), Err(BaselineError::Foreign(_))));
     let other = r#"{ "schema": 2, "kind": "highwater-baseline" }"#;
-    assert!(matches!(Baseline::read(other), Err(BaselineError::Other { schema: 2, .. })));
+    assert!(matches!(Baseline::read(other), Err(BaselineError::Later { schema: 2 })));
+    let other = r#"{ "schema": 1, "kind": "else" }"#;
+    assert!(matches!(Baseline::read(other), Err(BaselineError::Other { schema: 1, .. })));
     let run = maker.value(BASE).to_string();
-    assert!(matches!(Baseline::read(&run), Err(BaselineError::Other { .. })));
+    assert!(matches!(Baseline::read(&run), Err(BaselineError::Run)));
 }
 
 #[test]
