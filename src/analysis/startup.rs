@@ -73,6 +73,7 @@ impl Trials {
             peak: None,
             rss_peak: None,
             unreclaimable_peak: None,
+            peak_at: None,
             settled: None,
             before_exec: None,
             killed: false,
@@ -134,6 +135,9 @@ impl Trials {
         };
         most(&mut trial.peak, window.peak);
         most(&mut trial.rss_peak, window.rss.max);
+        if trial.unreclaimable_peak.is_none_or(|peak| peak < window.unreclaimable_high.max) {
+            trial.peak_at = Some(placed.at);
+        }
         most(&mut trial.unreclaimable_peak, window.unreclaimable_high.max);
         trial.settled = Some(window.unreclaimable_low.last);
         trial.killed |= window.oom_kills.is_some_and(|kills| kills > 0);

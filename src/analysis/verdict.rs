@@ -164,10 +164,9 @@ impl Case {
     fn ending(&mut self, stop: &Stop<'_>) {
         let trouble = &mut self.trouble;
         let (place, when) = (&stop.place, stop.at.as_secs_f64());
-        let mut at = None;
         let (id, text) = match stop.finish {
             None => {
-                (trouble.interrupted, at) = (true, Some(stop.at));
+                trouble.interrupted = true;
                 let text = format!(
                     "the recording was cut off {place} at {when:.1} s, without a word: Highwater \
                      was killed, or its machine stopped; what follows covers the run so far"
@@ -175,14 +174,14 @@ impl Case {
                 ("cut_off", text)
             }
             Some(Finish::Interrupted) => {
-                (trouble.interrupted, at) = (true, Some(stop.at));
+                trouble.interrupted = true;
                 let text = format!(
                     "interrupted {place} at {when:.1} s: what follows covers the run so far"
                 );
                 ("interrupted", text)
             }
             Some(Finish::Failed { text }) => {
-                (trouble.host, at) = (true, Some(stop.at));
+                trouble.host = true;
                 ("host", format!("the run could not go on {place} at {when:.1} s: {text}"))
             }
             Some(Finish::TargetFailed { text }) => {
@@ -197,7 +196,7 @@ impl Case {
         };
         // After a kill, that the target ended or did not become ready goes without saying.
         let level = if id == "target" && self.trouble.killed { Level::Info } else { Level::Fail };
-        self.say(id, level, text, at);
+        self.say(id, level, text, Some(stop.at));
     }
 
     /// What can't be read may hold anything, a kill too.
@@ -238,7 +237,10 @@ impl Case {
         }
         if let Some(Finish::Aborted { rule }) = finish {
             let text = format!("stopped early: {rule} was broken");
-            self.say("aborted", Level::Fail, text, None);
+            let broken =
+                measured.iter().find(|row| *rule == format!("{} {}", row.metric, row.rule));
+            let at = broken.and_then(|row| row.broken_at);
+            self.say("aborted", Level::Fail, text, at);
         }
         let early = self.trouble.interrupted || self.trouble.killed || self.trouble.target;
         if !unmeasured.is_empty() {
@@ -263,13 +265,14 @@ impl Case {
         };
         let trials = findings.startup.iter().flat_map(|startup| &startup.trials);
         let limited = trials.filter(|trial| !trial.unlimited && !trial.killed);
-        let peak = limited.filter_map(|trial| trial.unreclaimable_peak).max();
+        let highest = limited.max_by_key(|trial| trial.unreclaimable_peak);
+        let peak = highest.and_then(|trial| trial.unreclaimable_peak);
         if let Some(peak) = peak.filter(|peak| headroom_of(*peak, limit) < LEAST_HEADROOM) {
             let headroom = headroom_of(peak, limit);
             let text = format!(
                 "only {headroom:.1} % headroom in startup: {peak} unreclaimable of {limit}"
             );
-            self.say("headroom", Level::Warn, text, None);
+            self.say("headroom", Level::Warn, text, highest.and_then(|trial| trial.peak_at));
         }
     }
 

@@ -261,6 +261,7 @@ fn the_summary_of_a_killed_run() {
        → find the limit that survives with `highwater size`; what was in flight is
            told with the last spikes
       threshold broken: http_req_duration p(95)<200, was 217.1 ms
+       → see which step was slow, and whether it waited for CPU or memory
 
     Thresholds
       ok            memory max<80%                                         187 MiB

@@ -50,6 +50,7 @@ mod tests {
             rss_peak: None,
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             unreclaimable_peak: Some(Bytes::new((mib * 1024.0 * 1024.0) as u64)),
+            peak_at: None,
             settled: None,
             before_exec: None,
             killed: false,

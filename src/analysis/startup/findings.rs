@@ -1,5 +1,6 @@
 //! What the startup trials come to, as reports show it.
 
+use crate::clock::Moment;
 use crate::event::TrialsEnd;
 use crate::units::{Bytes, Limit};
 
@@ -57,6 +58,8 @@ pub struct Trial {
     pub rss_peak: Option<Bytes>,
     /// The unreclaimable peak, upper bound.
     pub unreclaimable_peak: Option<Bytes>,
+    /// When that was first reached: the end of its window.
+    pub peak_at: Option<Moment>,
     /// Unreclaimable memory (lower bound) at the end of the time to settle.
     pub settled: Option<Bytes>,
     /// The charged peak before exec: the container runtime's own.

@@ -1,6 +1,8 @@
 //! What to do next about a reason, and which reasons weigh more.
 
 use crate::analysis::model::{Findings, Level, Reason};
+use crate::judge::Measured;
+use crate::plan::MetricKind;
 use crate::units::{Bytes, Limit};
 
 /// So much of a limit should be in use at most, in percent, to be out of the warning.
@@ -30,6 +32,21 @@ pub(super) fn next(reason: &Reason, findings: &Findings) -> Option<String> {
         "oom_kill" => return Some(after_a_kill(findings)),
         "headroom" => return headroom(findings),
         "leak" => return Some(after_a_leak(findings)),
+        "threshold" => return after_a_threshold(reason, findings),
+        "aborted" => {
+            "see what led to it in the timeline; without `abort` the rule lets the run go on"
+        }
+        "interrupted" => "run it to the end: what comes after was not seen",
+        "cut_off" => {
+            "run it again; where Highwater itself was killed, `dmesg` says whether its own machine \
+             ran out of memory"
+        }
+        "host" => "`highwater doctor` says what is missing here; then run it again",
+        "damaged" => "run it again; a disk that damages files will damage the next recording, too",
+        "unmeasured" => {
+            "a rule that measures nothing holds nothing: correct its metric, filter or phase, or \
+             leave it out"
+        }
         "target" => "read what it printed: the target-*.log files beside this report",
         "generator" => "lower the rate, or give the load generator cores of its own",
         "sampler" => {
@@ -83,6 +100,26 @@ fn after_a_kill(findings: &Findings) -> String {
     "find the limit that survives with `highwater size`; what was in flight is told with the last \
      spikes"
         .to_owned()
+}
+
+/// Where to look after a rule was broken, by what it measures.
+fn after_a_threshold(reason: &Reason, findings: &Findings) -> Option<String> {
+    let said = |row: &&Measured| {
+        let rule = format!("threshold broken: {} {},", row.metric, row.rule);
+        row.pass == Some(false) && reason.text.starts_with(&rule)
+    };
+    let row = findings.thresholds.iter().find(said)?;
+    let of = |names: &[&str]| names.iter().any(|name| row.metric.starts_with(name));
+    let text = match row.kind {
+        MetricKind::Size if of(&["memory", "startup"]) => {
+            "see what it held at its peak, and the spikes; `highwater size` proves a limit that \
+             leaves room"
+        }
+        MetricKind::Trend => "see which step was slow, and whether it waited for CPU or memory",
+        MetricKind::Share if of(&["http_req_failed"]) => "see the errors by kind below",
+        _ => "see in the timeline what else went on at that time",
+    };
+    Some(text.to_owned())
 }
 
 fn after_a_leak(findings: &Findings) -> String {

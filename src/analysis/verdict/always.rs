@@ -17,7 +17,9 @@ impl Case {
     pub(super) fn startup(&mut self, findings: &Findings) {
         let Some(startup) = &findings.startup else { return };
         let limited = startup.trials.iter().filter(|trial| !trial.unlimited && !trial.killed);
-        let starting = limited.filter_map(|trial| trial.unreclaimable_peak).max();
+        let starting = limited.max_by_key(|trial| trial.unreclaimable_peak);
+        let at = starting.and_then(|trial| trial.peak_at);
+        let starting = starting.and_then(|trial| trial.unreclaimable_peak);
         let phases = findings.phases.iter().filter_map(|phase| phase.memory.as_ref());
         let running = phases.map(|memory| memory.unreclaimable_peak).max();
         if let (Some(starting), Some(running)) = (starting, running)
@@ -27,7 +29,7 @@ impl Case {
                 "startup takes more than all that follows: {starting} while starting, {running} at \
                  most afterwards"
             );
-            self.say("startup", Level::Info, text, None);
+            self.say("startup", Level::Info, text, at);
         }
     }
 

@@ -22,7 +22,7 @@ impl Case {
             let grows = phase.failing.iter().find(|row| row.kind == FailureKind::ErrorsGrow);
             if let Some(grows) = grows {
                 let text = format!("{} in {}", grows.text, phase.name);
-                self.say("errors_grow", Level::Warn, text, None);
+                self.say("errors_grow", Level::Warn, text, Some(phase.start));
             }
         }
     }
@@ -47,7 +47,8 @@ impl Case {
              {earliest:.0} to {latest:.0} {unit} (tried: {most:.0}){unsure}",
             whole(slope)
         );
-        self.say("grows_with_load", level, text, None);
+        let first = findings.phases.iter().find(|phase| row.phases.contains(&phase.name));
+        self.say("grows_with_load", level, text, first.map(|phase| phase.start));
     }
 }
 
