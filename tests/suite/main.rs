@@ -56,16 +56,15 @@ fn main() {
 
 fn trial(case: Case, table: &Arc<Mutex<Table>>) -> Trial {
     let table = Arc::clone(table);
-    Trial::test(case.name.clone(), move || {
-        if !Runtime::Docker.is_there() {
-            return Ok(());
-        }
+    let skipped = !Runtime::Docker.is_there();
+    let trial = Trial::test(case.name.clone(), move || {
         let row = run(&case)?;
         let text = row.told();
         let wrong = row.is_wrong();
         table.lock().unwrap_or_else(PoisonError::into_inner).add(row);
         if wrong { Err(Failed::from(text)) } else { Ok(()) }
-    })
+    });
+    trial.with_ignored_flag(skipped)
 }
 
 /// Keeps the scenario and the run's directory of a case where asked to.

@@ -177,6 +177,12 @@ impl Table {
                 100.0 * killed
             ));
         }
+        lines.push(
+            "\nThe runs last about a minute, so that a sample every 60 s sees each once; a service \
+             that is sampled for days is seen at more of its moments. Highwater's row has the runs \
+             for which it gave an estimate: not those that leak, or came to no end."
+                .into(),
+        );
         lines
     }
 
