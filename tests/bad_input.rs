@@ -18,7 +18,7 @@ fn check(ended: &Ended, code: i32, parts: &[&str]) {
 
 #[test]
 fn all_faults_of_a_scenario_come_in_one_go() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     bench.scenario(
         &["steady"],
         "limitz = { memory = \"64MiB\" }\n\
@@ -37,7 +37,7 @@ fn all_faults_of_a_scenario_come_in_one_go() {
 
 #[test]
 fn a_scenario_that_is_not_there() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     check(&bench.run(&["run"]), 2, &["highwater.toml"]);
     check(&bench.run(&["run", "other.toml"]), 2, &["other.toml"]);
     check(&bench.run(&["report", "nowhere"]), 2, &["nowhere"]);
@@ -45,7 +45,7 @@ fn a_scenario_that_is_not_there() {
 
 #[test]
 fn a_docker_socket_that_nobody_answers() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     bench.scenario(&["steady"], PHASE);
     let output = bench
         .command(&["run", "--runtime", "docker"])
@@ -60,7 +60,7 @@ fn an_image_that_is_not_there() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     bench.write(
         "highwater.toml",
         &format!("[target]\nimage = \"highwater-no-such-image:1\"\nport = 8080\n{PHASE}"),
@@ -71,7 +71,7 @@ fn an_image_that_is_not_there() {
 #[test]
 fn targets_that_exit_at_once_or_never_get_ready() {
     for runtime in Runtime::BOTH.into_iter().filter(|runtime| runtime.is_there()) {
-        let bench = Bench::new();
+        let bench = Bench::in_company();
         bench.scenario(&["exits", "--code", "7"], PHASE);
         let ended = bench.run(&["run", "--runtime", runtime.name(), "--out", "exits"]);
         check(&ended, 4, &["7"]);
@@ -84,14 +84,14 @@ fn targets_that_exit_at_once_or_never_get_ready() {
 
 #[test]
 fn a_limit_below_what_the_runtime_allows() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     bench.scenario(&["steady"], &format!("limits = {{ memory = \"1MiB\" }}\n{PHASE}"));
     check(&bench.run(&["run"]), 2, &["1 MiB", "6 MiB"]);
 }
 
 #[test]
 fn a_directory_that_cannot_be_written() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     bench.scenario(&["steady"], PHASE);
     bench.write("a-file", "");
     check(&bench.run(&["run", "--out", "a-file/out"]), 3, &["a-file/out", "--out"]);
@@ -103,7 +103,7 @@ fn a_debug_build_is_refused() {
     if !Runtime::BOTH.into_iter().any(Runtime::is_there) {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let bin = bench.path().join("target/debug/service");
     std::fs::create_dir_all(bin.parent().unwrap()).unwrap();
     std::fs::copy(support::fixtures(), &bin).unwrap();
@@ -119,7 +119,7 @@ fn a_debug_build_is_refused() {
 
 #[test]
 fn unknown_flags_and_verbs() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     check(&bench.run(&["run", "--memroy", "1MiB"]), 2, &["--memroy", "--memory"]);
     check(&bench.run(&["walk"]), 2, &["walk"]);
     check(&bench.run(&["run", "--memory", "12 apples", "--bin", "x"]), 2, &["12 apples"]);

@@ -21,7 +21,7 @@ fn reason<'a>(json: &'a Value, id: &str) -> Option<&'a Value> {
 
 fn on_each_runtime(test: impl Fn(Runtime, &Bench)) {
     for runtime in Runtime::BOTH.into_iter().filter(|runtime| runtime.is_there()) {
-        let bench = Bench::new();
+        let bench = Bench::in_company();
         test(runtime, &bench);
         assert_eq!(left_behind(), Vec::<String>::new(), "left behind by {runtime:?}");
     }
@@ -208,7 +208,7 @@ fn a_kill_in_startup_is_repeated_without_a_limit() {
 fn trials_that_come_out_alike_are_enough_and_a_number_asked_for_is_kept() {
     on_each_runtime(|runtime, bench| {
         bench.scenario(
-            &["startup", "--peak-mib", "60", "--hold-ms", "200", "--settled-mib", "9"],
+            &["startup", "--peak-mib", "60", "--hold-ms", "800", "--settled-mib", "9"],
             "limits = { memory = \"128MiB\" }\nready = { http = \"/health\" }\n\
              [startup]\ntrials = 6\nsettle = \"300ms\"\n",
         );
@@ -226,7 +226,7 @@ fn trials_that_come_out_alike_are_enough_and_a_number_asked_for_is_kept() {
         assert!((4.5..6.8).contains(&ratio), "{alike:#}");
         let percent = alike["limit_percent"].as_f64().unwrap();
         assert!((46.0..54.0).contains(&percent), "{alike:#}");
-        assert!(alike["ready_ms"]["min"].as_f64().unwrap() >= 200.0, "{alike:#}");
+        assert!(alike["ready_ms"]["min"].as_f64().unwrap() >= 800.0, "{alike:#}");
         assert_eq!(alike["run_peak_bytes"], Value::Null, "nothing else ran");
         let exact = startup(&["--trials", "3"]);
         assert_eq!(exact["trials"].as_array().unwrap().len(), 3);
@@ -356,7 +356,7 @@ fn a_target_on_the_command_line_needs_no_scenario() {
 
 #[test]
 fn a_reader_that_closes_the_pipe_takes_nothing_from_the_verdict() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let example = support::root().join("reports/example");
     let copy = bench.path().join("copy");
     std::fs::create_dir(&copy).unwrap();
@@ -467,7 +467,7 @@ fn a_bad_baseline_ends_the_run_early() {
 
 #[test]
 fn a_pattern_needs_to_know_the_peak() {
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     bench.scenario(&["steady"], PATTERNED);
     let ended = bench.run(&["run", "--pattern", "spike", "--out", "out"]);
     ended.expect_code(2);
@@ -523,7 +523,7 @@ fn a_suspect_is_replayed_alone_and_the_report_of_the_directory_says_so_again() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let step = |name: &str, query: &str| {
         format!(
             "[[scenario]]\nname = \"{name}\"\n[[scenario.step]]\npost = \"/{name}?{query}\"\n\

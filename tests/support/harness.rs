@@ -1,24 +1,26 @@
-//! Runs the real binary on scenarios of its own, one at a time, and looks for what it left behind.
+//! Runs the real binary on scenarios of its own, and looks for what it left behind.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::Value;
 
-/// Only one run at a time: they are measured, and what is left behind is looked for machine-wide.
-static TURN: Mutex<()> = Mutex::new(());
+/// Runs are measured, and what is left behind is looked for machine-wide: most go alone, some
+/// beside others that don't mind.
+static TURN: RwLock<()> = RwLock::new(());
 
 /// One test's turn. Each test has a thread of its own, so a guard held while others wait is what is
 /// wanted.
-pub(crate) struct Turn {
-    _guard: MutexGuard<'static, ()>,
+pub(crate) enum Turn {
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+    InCompany { _guard: RwLockReadGuard<'static, ()> },
 }
 
 /// Waits for this test's turn.
 pub(crate) fn turn() -> Turn {
     super::fixtures();
-    Turn { _guard: TURN.lock().unwrap_or_else(PoisonError::into_inner) }
+    Turn::Alone { _guard: TURN.write().unwrap_or_else(PoisonError::into_inner) }
 }
 
 /// Where the target of a test runs.
@@ -77,7 +79,16 @@ impl Bench {
         Self { dir: tempfile::tempdir().expect("a temporary directory"), _turn: turn }
     }
 
-    /// One whose run does not mind others beside it.
+    /// One that takes its turn with others of its kind: what it asserts holds on a busy machine,
+    /// and nothing is left of its runs for longer than they take.
+    pub(crate) fn in_company() -> Self {
+        super::fixtures();
+        let guard = TURN.read().unwrap_or_else(PoisonError::into_inner);
+        let turn = Some(Turn::InCompany { _guard: guard });
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), _turn: turn }
+    }
+
+    /// One whose run does not mind any others beside it.
     pub(crate) fn beside_others() -> Self {
         super::fixtures();
         Self { dir: tempfile::tempdir().expect("a temporary directory"), _turn: None }
