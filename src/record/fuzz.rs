@@ -3,26 +3,27 @@
 use super::{Recording, RunDirectory, store};
 use crate::event::{Event, What};
 
-/// A stored batch: deflated where its first byte is even, else plain `MessagePack`.
+/// A stored batch: deflated, plain, or one of format 1, plain `MessagePack`; as its first byte says.
 pub fn batch(data: &[u8]) {
     let [first, body @ ..] = data else { return };
-    let events = if first % 2 == 0 {
-        store::decode(body).unwrap_or_default()
-    } else {
-        rmp_serde::from_slice(body).unwrap_or_default()
+    let events = match first % 3 {
+        0 => store::decode(body).unwrap_or_default(),
+        1 => rmp_serde::from_slice(body).unwrap_or_default(),
+        _ => store::decode_plain(body).unwrap_or_default(),
     };
     for event in &events {
         take(event);
     }
     // What was read is written and read again as it is.
-    let mut again = store::Batch::default();
+    let (mut small, mut packed) = (store::Batch::default(), store::Batch::default());
     for event in &events {
-        again.push(event);
+        packed.pack(event, small.push(event));
     }
-    let read = store::decode(&again.body(store::QUICK)).expect("what is written is read");
     // Not a number is not itself.
-    if !format!("{events:?}").contains("NaN") {
-        assert_eq!(read, events);
+    let same = !format!("{events:?}").contains("NaN");
+    for again in [small, packed] {
+        let read = store::decode(&again.body(store::QUICK)).expect("what is written is read");
+        assert!(!same || read == events, "{events:?}");
     }
 }
 

@@ -14,7 +14,6 @@ pub(super) fn rank(id: &str) -> u8 {
         "oom_kill" => 0,
         "interrupted" | "cut_off" | "host" | "target" | "aborted" | "damaged" => 1,
         "leak" => 2,
-        "baseline" => 3,
         "generator" | "sampler" | "blind" => 4,
         "threshold" | "regression" => 5,
         "headroom" | "grows_with_load" => 6,
