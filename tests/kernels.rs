@@ -29,8 +29,9 @@ fn main() {
         guest::main();
     }
     let mut arguments = Arguments::from_args();
-    // Guests are slow enough one at a time.
-    arguments.test_threads = Some(1);
+    // A guest keeps a core busy.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    arguments.test_threads = Some(cores.min(2));
     let test = |name, kernel, test: fn(&Guest)| {
         Trial::test(name, move || {
             on(kernel, test);

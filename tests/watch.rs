@@ -189,7 +189,7 @@ fn a_container_is_watched_and_not_disturbed() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let image = Image::make();
     let service = ["startup", "--peak-mib", "48", "--hold-ms", "100"];
     let target = Container::start(&image, "calm", &["--memory", "128m"], &service);
@@ -241,7 +241,7 @@ fn with_reset_peaks_every_spike_has_its_height() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let image = Image::make();
     let target = Container::start(&image, "exact", &["--memory", "128m"], &SPIKY);
     std::thread::sleep(Duration::from_millis(500));
@@ -260,7 +260,7 @@ fn an_oom_kill_fails_with_its_time_and_the_watch_ends_with_the_container() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let image = Image::make();
     let service = ["oom", "--after-ms", "2500", "--mib-per-s", "200"];
     let target = Container::start(&image, "oom", &["--memory", "48m"], &service);
@@ -282,7 +282,7 @@ fn kills_and_hits_from_before_the_watch_are_not_its_own() {
     if !Runtime::Native.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let group = Group::start("earlier", Some(64 * MIB), &["forking", "--after-ms", "0"]);
     let begun = Instant::now();
     let killed = || {
@@ -308,7 +308,7 @@ fn several_containers_are_watched_by_label_each_on_its_own() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let image = Image::make();
     let label = format!("hww-test={}", std::process::id());
     let one = Container::start(
@@ -378,7 +378,7 @@ fn a_restarted_container_is_a_new_life_of_the_same_target() {
     if !Runtime::Docker.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let image = Image::make();
     let options = ["--memory", "64m", "--restart", "always"];
     let service = ["exits", "--code", "3", "--after-ms", "1500"];
@@ -398,7 +398,7 @@ fn a_cgroup_is_watched_until_it_is_gone() {
     if !Runtime::Native.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let group = Group::start("cgroup", Some(96 * MIB), &["steady", "--base-mib", "30"]);
     for what in [group.dir.to_string_lossy().into_owned(), group.name()] {
         let _ = std::fs::remove_dir_all(bench.path().join("out"));
@@ -428,7 +428,7 @@ fn a_process_is_watched_with_its_cgroup_and_ctrl_c_is_a_normal_end() {
     if !Runtime::Native.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let group = Group::start("pid", None, &["steady", "--base-mib", "30"]);
     let mut beside = Command::new("sleep").arg("60").spawn().unwrap();
     std::fs::write(group.dir.join("cgroup.procs"), beside.id().to_string()).unwrap();
@@ -463,7 +463,7 @@ fn what_can_not_be_watched_is_told_with_the_way_out() {
     if !Runtime::Docker.is_there() || !Runtime::Native.is_there() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::in_company();
     let image = Image::make();
     let target = Container::start(&image, "named", &[], &["steady"]);
     let stopped =

@@ -375,17 +375,18 @@ pub(super) fn restarts(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findin
     }
 }
 
-/// What was done at set times: a thin dashed line through all panels, and a name at the foot of the
-/// first.
+/// What was done at set times: a thin dashed line through all panels, and a name at the top, above
+/// the limit's line; below the names of restarts where there are any.
 pub(super) fn actions(canvas: &mut Canvas<'_>, panel: &Panel, findings: &Findings, foot: f64) {
     let mut named_until = f64::NEG_INFINITY;
+    let y = panel.top + if findings.lives.len() > 1 { 24.0 } else { 10.0 };
     for row in findings.actions.rows.iter().take(ACTIONS) {
         let x = panel.time.x(row.at);
         canvas.dashes((x, panel.top), (x, foot), PURPLE, 1.0);
         let kind = Type::new(11.0, MUTED);
         let name = text::clean(&row.text, 28);
         if x > named_until && x + kind.width(&name) < RIGHT {
-            canvas.text((x + 4.0, panel.top + 24.0), &name, kind);
+            canvas.text((x + 4.0, y), &name, kind);
             named_until = x + kind.width(&name) + 8.0;
         }
     }
