@@ -236,6 +236,12 @@ impl Histogram {
         if let Some(sparse) = Sparse::read(bytes) {
             return Ok(Self(Form::Sparse(sparse)));
         }
+        // The library reserves what is told before it looks whether there is so much.
+        let told = word(bytes, 4).and_then(|length| usize::try_from(length).ok());
+        let there = told.and_then(|length| bytes.get(HEAD..HEAD.checked_add(length)?));
+        if word(bytes, 0) != Some(COOKIE) || there.is_none() {
+            return Err(HistogramError("it is of another form, or cut off".to_owned()));
+        }
         // Whatever else the library reads, or why it does not.
         let mut inner: hdrhistogram::Histogram<u64> = Deserializer::new()
             .deserialize(&mut &*bytes)
@@ -270,6 +276,11 @@ const fn least(index: u32) -> u64 {
     const HALF: u32 = 1 << (BITS - 1);
     let octave = index / HALF;
     if octave < 2 { index as u64 } else { ((index % HALF + HALF) as u64) << (octave - 1) }
+}
+
+/// Four bytes of a head.
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 fn empty() -> hdrhistogram::Histogram<u64> {
@@ -309,7 +320,7 @@ impl Sum {
 impl Sparse {
     /// Reads what [`V2Serializer`] writes of a histogram of ours; none of anything else.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let word = |at: usize| word(bytes, at);
         let long = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let length = usize::try_from(word(4)?).ok()?;
         let ours = word(0)? == COOKIE && word(8)? == 0 && word(12)? == u32::from(DIGITS);
@@ -466,6 +477,20 @@ mod tests {
                 let _ = (read.percentile(99.0), read.max(), read.mean());
             }
         }
+    }
+
+    #[test]
+    fn a_length_that_is_told_reserves_nothing() {
+        let mut stored = {
+            let mut histogram = Histogram::new();
+            histogram.record(7);
+            histogram.to_bytes()
+        };
+        stored[4] = 0xff;
+        let error = Histogram::from_bytes(&stored).expect_err("four gigabytes are told");
+        assert!(error.to_string().contains("cut off"), "{error}");
+        let other = Histogram::from_bytes(&[9; 60]).expect_err("it is no histogram");
+        assert!(other.to_string().contains("another form"), "{other}");
     }
 
     #[test]
