@@ -16,6 +16,8 @@ use crate::units::Bytes;
 const MOST: usize = 6000;
 /// Columns of latency hold a histogram each, so there are fewer.
 const MOST_LATENCY: usize = 1000;
+/// Windows of traffic are a second long, each step's on its own beat: a column holds them all.
+const LEAST_LATENCY_NS: u64 = 1_000_000_000;
 /// Readings of vitals come once a second.
 const MOST_VITALS: usize = 2000;
 /// Between two readings of vitals that make a column.
@@ -227,7 +229,7 @@ impl TimelineBuilder {
             end: Moment::START,
             memory: Columns::new(MOST, width),
             flow: Columns::new(MOST, width),
-            latency: Columns::new(MOST_LATENCY, width),
+            latency: Columns::new(MOST_LATENCY, width * LEAST_LATENCY_NS.div_ceil(width)),
             vitals: Columns::new(MOST_VITALS, width),
             kills: Vec::new(),
             hits: BTreeMap::new(),
@@ -319,7 +321,11 @@ impl TimelineBuilder {
     }
 
     pub(super) fn finish(self, clips: Vec<super::Clip>) -> Timeline {
-        let latency = self.latency.rows().map(LatencyCounts::column).collect();
+        let mut latency: Vec<_> = self.latency.rows().map(LatencyCounts::column).collect();
+        // Windows reach beyond their columns.
+        for place in 1..latency.len() {
+            latency[place].start = latency[place].start.max(latency[place - 1].end);
+        }
         Timeline {
             start: self.start.unwrap_or_default(),
             end: self.end.max(self.start.unwrap_or_default()),
@@ -360,6 +366,26 @@ mod tests {
         assert_eq!(rows().map(|row| row.in_flight).max(), Some(863_999));
         assert_eq!(rows().map(|row| row.failed).sum::<u64>(), 864_000);
         assert_eq!(columns.rows().next().unwrap().start, Moment::START);
+    }
+
+    #[test]
+    fn steps_on_different_beats_are_in_one_column() {
+        let mut timeline = TimelineBuilder::new(100_000_000);
+        for half in 0..40 {
+            let start = Moment::from_millis(200 + 500 * half);
+            let mut latency_us = Histogram::new();
+            (0..9).for_each(|_| latency_us.record(if half % 2 == 0 { 100 } else { 40_000 }));
+            let window = TrafficWindow { start, latency_us, ..TrafficWindow::default() };
+            let at = start + Duration::from_secs(1);
+            timeline.traffic(at, &window, LatencyCounts::of(at, &window));
+        }
+        let rows = timeline.finish(Vec::new()).latency;
+        assert_eq!(rows.len(), 21);
+        for pair in rows.windows(2) {
+            assert!(pair[0].end <= pair[1].start && pair[1].start < pair[1].end, "{pair:?}");
+        }
+        let inner = &rows[1..rows.len() - 1];
+        assert!(inner.iter().all(|row| row.p50 < 0.2 && row.p99 > 30.0), "{inner:?}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::blocks::Sums;
 use super::fit::Fit;
 use super::linear::{Matrix, inverse, non_negative, partner, solve};
-use super::refuse::{ALWAYS_TOGETHER, SMALL, TOGETHER, WIDE};
+use super::refuse::{ALWAYS_TOGETHER, SMALL, TOGETHER, WIDE, size};
 use super::{Estimate, count};
 use crate::analysis::growth::{Driver, Growth, GrowthClass};
 use crate::analysis::model::StepName;
@@ -173,9 +173,10 @@ impl Leaving {
         }
         if wide {
             return Err(format!(
-                "the floor moved too little with it to tell ({:.0} to {:.0} bytes): let phases \
-                 with and without `{scenario}` follow one another",
-                estimate.low, estimate.high
+                "the floor moved too little with it to tell ({} to {} each): let phases with and \
+                 without `{scenario}` follow one another",
+                size(estimate.low),
+                size(estimate.high)
             ));
         }
         Ok(estimate)

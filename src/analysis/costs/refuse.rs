@@ -4,6 +4,7 @@ use super::blocks::Sums;
 use super::fit::Fit;
 use super::{Estimate, StepCost};
 use crate::analysis::model::StepName;
+use crate::units::Bytes;
 
 /// Steps whose variance is inflated so much go together, unless the interval is narrow all the same.
 pub(super) const TOGETHER: f64 = 10.0;
@@ -56,10 +57,10 @@ pub(super) fn judge(
     }
     if wide && !is_small(fit, index, sums) {
         return Err(format!(
-            "memory moved too little with it to tell ({} to {} bytes): let `{scenario}` come in \
+            "memory moved too little with it to tell ({} to {} each): let `{scenario}` come in \
              bursts, or in larger ones",
-            round(estimate.low),
-            round(estimate.high)
+            size(estimate.low),
+            size(estimate.high)
         ));
     }
     Ok(estimate)
@@ -85,6 +86,6 @@ pub(super) fn all(steps: &[StepCost], beyond: bool) -> Option<String> {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates at 0")]
-const fn round(bytes: f64) -> u64 {
-    bytes as u64
+pub(super) const fn size(bytes: f64) -> Bytes {
+    Bytes::new(bytes as u64)
 }
