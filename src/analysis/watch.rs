@@ -148,8 +148,9 @@ impl Target {
         if findings.memory.is_none() && findings.verdict == Verdict::Pass {
             findings.verdict = Verdict::Warn;
             let text = "no memory was read: it ended too soon".to_owned();
+            let next = "begin to watch it longer before it ends".to_owned();
             let reason =
-                Reason { id: "unmeasured", level: Level::Warn, text, at: None, next: None };
+                Reason { id: "unmeasured", level: Level::Warn, text, at: None, next: Some(next) };
             findings.reasons.insert(0, reason);
         }
         Some(Watched {

@@ -77,9 +77,13 @@ fn always_broken(search: &Search) -> Option<Reason> {
         return None;
     }
     let (rules, one) = (broken.join(", "), broken.len() == 1);
+    let alive = search.runs.iter().filter(|run| !run.is_dead());
+    let most =
+        alive.map(|run| run.limit).max_by_key(|limit| limit.bytes().map_or(u64::MAX, Bytes::get));
     let text = format!(
-        "{rules} {} broken in every run that was not killed, so it is not for want of memory",
-        if one { "was" } else { "were" }
+        "{rules} {} broken in every run that was not killed, also under the largest limit, {}",
+        if one { "was" } else { "were" },
+        most.unwrap_or(Limit::Unlimited)
     );
     let next = "`highwater run` says more about it; or change the rule".to_owned();
     Some(Reason { id: "threshold", level: Level::Fail, text, at: None, next: Some(next) })
@@ -102,7 +106,12 @@ fn next_step(search: &Search, found: &Conclusion, stopped: Option<&Stopped>) -> 
         None if search.is_out_of_runs() => {
             "it goes on where it stopped with more `--trials`, `--out` and this directory"
         }
-        Some(_) | None => return None,
+        Some(Stopped::Untrusted(_)) => {
+            "make room for it on this machine, then let the same command go on, with `--out` and \
+             this directory"
+        }
+        Some(Stopped::Host(_)) => "`highwater doctor` says what is missing here; then let it go on",
+        None => return None,
     };
     Some(text.to_owned())
 }
